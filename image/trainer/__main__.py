@@ -1,0 +1,121 @@
+"""One trial: `python -m trainer --workers 0` is the baseline, `--workers N` runs under Ray Train.
+
+The last line of the output carries the result (see trainer.result).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from trainer import data
+from trainer.progress import READY, show
+from trainer.result import RankRecord, TrialResult, encode
+
+MNIST = Path(__file__).parent.parent / "data" / "mnist.npz"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; exits with code 2 and one sentence when it is wrong."""
+    parser = argparse.ArgumentParser(prog="trainer", description=__doc__)
+    parser.add_argument("--workers", type=int, required=True, help="0: no Ray; N: Ray Train workers")
+    parser.add_argument("--copies", type=int, default=1, help="with --workers 0: independent baselines at once")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=128, help="global, divided among the workers")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cpus", type=int, default=1, help="of each worker, and of the baseline")
+    parser.add_argument("--data", default=str(MNIST))
+    parser.add_argument("--collective", choices=("auto", "ring", "tensorflow"), default="auto")
+    parser.add_argument("--probe", action="store_true", help="run the equivalence probe first")
+    parser.add_argument("--evaluate", action="store_true", help="test accuracy after every epoch")
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that copies may train")
+    parser.add_argument("--wait-for-start", action="store_true", help=f"print {READY}, then wait for a line")
+    options = parser.parse_args(arguments)
+    if options.workers < 0 or options.batch_size < 1 or options.batch_size % max(1, options.workers):
+        parser.error(f"--batch-size {options.batch_size} cannot be divided among --workers {options.workers}")
+    if options.epochs < 1 or options.cpus < 1 or options.copies < 1 or (options.copies > 1 and options.workers):
+        parser.error("--epochs, --cpus and --copies start at 1, and --copies needs --workers 0")
+    return options
+
+
+def wait_for_start() -> None:
+    """Say that everything is built, and wait for a line on standard input."""
+    print(READY, flush=True)
+    sys.stdin.readline()
+
+
+def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, float]) -> tuple[RankRecord, ...]:
+    """Dispatch to the baseline, to its copies or to Ray Train; each imports only what it needs."""
+    if options.copies > 1:
+        from trainer import copies  # noqa: PLC0415
+
+        own = [each for each in _without(arguments, "--copies") if each != "--wait-for-start"]
+        return copies.run(own, options.copies, options.cpus, options.timeout, marks, show)
+    from trainer import training  # noqa: PLC0415 - seconds of TensorFlow, which the command line need not pay
+
+    marks["import"] = time.time()
+    work = training.Work(
+        seed=options.seed,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        threads=options.cpus,
+        data=options.data,
+        collective=options.collective,
+        probe=options.probe,
+        evaluate=options.evaluate,
+    )
+    if options.workers:
+        from trainer import ray_train  # noqa: PLC0415 - the baseline imports no Ray
+
+        return ray_train.run(work, options.workers, marks, show)
+    hold = wait_for_start if options.wait_for_start else lambda: None
+    return (training.train(work, 0, 1, dict(marks), show, hold),)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one trial and print its result line."""
+    options = parse(arguments)
+    marks = {"start": time.time()}
+    show({"phase": "import"})
+    try:
+        ranks = run(options, arguments, marks)
+    except data.DamagedData as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return 3
+    marks["end"] = time.time()
+    names = ("numpy", "ray", "tensorflow-cpu", "tensorflow")
+    installed = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in metadata.distributions()}
+    result = TrialResult(
+        workers=options.workers,
+        copies=options.copies,
+        seed=options.seed,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        ranks=ranks,
+        marks=marks,
+        versions={name: installed[name] for name in names if name in installed}
+        | {"python": ".".join(map(str, sys.version_info[:3]))},
+    )
+    print(encode(result), flush=True)
+    return 0
+
+
+def _without(arguments: Sequence[str], flag: str) -> list[str]:
+    """The arguments without a flag and its value, in either spelling."""
+    kept, skip = [], False
+    for each in arguments:
+        if skip or each.startswith(flag + "="):
+            skip = False
+        elif each == flag:
+            skip = True
+        else:
+            kept.append(each)
+    return kept
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

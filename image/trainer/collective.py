@@ -1,0 +1,124 @@
+"""How ranks add their gradients: nobody to add to, TensorFlow's collective, or a ring of our own over TCP."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+from trainer.ring import Ring, Vector
+
+NAMES = ("auto", "ring", "tensorflow")
+
+
+class Collective(Protocol):
+    """Adds a vector of floats over all ranks, with the same bits on each, from inside a TensorFlow graph."""
+
+    name: str
+
+    def all_reduce(self, vector: Any) -> Any:
+        """The sum of every rank's vector, as a tensor of the same shape."""
+        ...
+
+    def barrier(self) -> None:
+        """Return when every rank has called it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of sockets."""
+        ...
+
+
+class Alone:
+    """One rank: its own vector is the sum."""
+
+    name = "none"
+
+    def all_reduce(self, vector: Any) -> Any:
+        """The vector itself."""
+        return vector
+
+    def barrier(self) -> None:
+        """Nobody to wait for."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class TensorFlowCollective:
+    """TensorFlow's ring all-reduce over gRPC, the one beneath MultiWorkerMirroredStrategy.
+
+    The strategy is used to wire the ranks up from TF_CONFIG; the reduction is its own operation, since
+    `strategy.run` adds nothing to one replica per process but time.
+    """
+
+    name = "tensorflow"
+
+    def __init__(self, world_size: int) -> None:
+        self._world_size = world_size
+        self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        self._barrier = tf.function(lambda: self._reduce(tf.zeros(1), instance=2))
+
+    def _reduce(self, vector: Any, instance: int) -> Any:
+        return tf.raw_ops.CollectiveReduceV2(
+            input=vector,
+            group_size=self._world_size,
+            group_key=900,  # the strategy counts its own groups from 1
+            instance_key=instance,
+            ordering_token=[],
+            merge_op="Add",
+            final_op="Id",
+            communication_hint="ring",
+        )
+
+    def all_reduce(self, vector: Any) -> Any:
+        """The sum, by TensorFlow's collective executor."""
+        return self._reduce(vector, instance=1 if vector.dtype == tf.float32 else 3)
+
+    def barrier(self) -> None:
+        """A reduction of one number."""
+        self._barrier().numpy()
+
+    def close(self) -> None:
+        """TensorFlow's server ends with the process."""
+
+
+class RingCollective:
+    """Our ring over TCP sockets, called from the graph."""
+
+    name = "ring"
+
+    def __init__(self, rank: int, addresses: tuple[str, ...]) -> None:
+        self._ring = Ring(rank, addresses)
+
+    def _sum(self, vector: Vector) -> Vector:
+        return self._ring.all_reduce(vector)
+
+    def all_reduce(self, vector: Any) -> Any:
+        """The sum, by a call out of the graph; stateful, so that no call is merged or skipped."""
+        total = tf.numpy_function(self._sum, [vector], vector.dtype, stateful=True)
+        total.set_shape(vector.shape)
+        return total
+
+    def barrier(self) -> None:
+        """A reduction of one number per rank."""
+        self._ring.barrier()
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self._ring.close()
+
+
+def connect(name: str, rank: int, world_size: int, environ: Mapping[str, str] = os.environ) -> Collective:
+    """The collective of this name among the ranks that TF_CONFIG lists; Alone when there is one rank."""
+    if world_size == 1:
+        return Alone()
+    if name == "tensorflow":
+        return TensorFlowCollective(world_size)
+    addresses = tuple(json.loads(environ["TF_CONFIG"])["cluster"]["worker"])
+    if len(addresses) != world_size:
+        raise ValueError(f"TF_CONFIG lists {len(addresses)} workers, the world size is {world_size}")
+    return RingCollective(rank, addresses)

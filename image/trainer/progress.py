@@ -1,0 +1,28 @@
+"""What a trial says while it runs, one line per event, readable by people and by the harness."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+MARKER = "TRIAL-PROGRESS"
+READY = "TRIAL-READY"
+
+Progress = Callable[[Mapping[str, object]], None]
+
+
+def show(event: Mapping[str, object]) -> None:
+    """Print one event."""
+    print(f"{MARKER} {json.dumps(event)}", flush=True)
+
+
+def parse(line: str) -> dict[str, object] | None:
+    """The event in a line of a job's log, whatever a cluster put before it; None when there is none."""
+    _, found, body = line.partition(MARKER + " ")
+    if not found:
+        return None
+    try:
+        event = json.loads(body)
+    except json.JSONDecodeError:  # two processes wrote into one line
+        return None
+    return event if isinstance(event, dict) else None

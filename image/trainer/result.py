@@ -1,0 +1,192 @@
+"""What a trial hands back, and the one line that carries it. Standard library only: the harness reads it too."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import types
+import typing
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, TypeVar
+
+MARKER = "TRIAL-RESULT"
+
+T = TypeVar("T")
+
+
+class BrokenResult(ValueError):  # noqa: N818 - reads better where it is raised
+    """The result line is absent, damaged, or lacks a figure."""
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one rank did in one epoch.
+
+    Attributes:
+        updates: optimiser steps, counted by the optimiser's own step variable.
+        samples: images that this rank trained on.
+        coverage: hash of (update, position, sample) of every image, see schedule.coverage.
+        loss: mean over the rank's images.
+        first_losses: the rank's share of the global loss in each of the first updates.
+        seconds: training-loop clock of this rank.
+        weights: SHA-256 of the weights, taken as soon as the last update was done.
+        accuracy: on the 10,000 test images; rank 0 evaluates, the others have None.
+    """
+
+    updates: int
+    samples: int
+    coverage: str
+    loss: float
+    first_losses: tuple[float, ...]
+    seconds: float
+    weights: str
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Twenty plain SGD updates from the trial's initial weights, to compare with another process.
+
+    Attributes:
+        gradient: random projections of the first step's reduced gradient, one list per weight tensor.
+        weights: the same projections of the change of the weights after all updates.
+    """
+
+    gradient: tuple[tuple[float, ...], ...]
+    weights: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Means:
+    """The means that one rank had: they must be equal on both sides.
+
+    Attributes:
+        intra_threads: TensorFlow's threads inside an operation, as TensorFlow reports them.
+        inter_threads: TensorFlow's threads across operations, likewise.
+        cores: cores that the process may run on (affinity).
+        quota: CPUs by cgroup quota; None where there is none.
+        onednn: the oneDNN setting; "default" when nothing sets it.
+    """
+
+    intra_threads: int
+    inter_threads: int
+    cores: int
+    quota: float | None
+    onednn: str
+
+
+@dataclass(frozen=True)
+class RankRecord:
+    """Everything that one rank hands over about itself.
+
+    Attributes:
+        collective: how it added its gradient to the others'; "none" when it is alone.
+        means: what it computed with.
+        marks: unix time at which each phase of this process ended, in order.
+    """
+
+    rank: int
+    world_size: int
+    seed: int
+    learning_rate: float
+    batch_size: int
+    host: str
+    node: str
+    collective: str
+    means: Means
+    epochs: tuple[EpochRecord, ...]
+    probe: Probe | None
+    marks: dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """One training run: `workers` is 0 for the baseline, N for N Ray Train workers.
+
+    Attributes:
+        copies: independent baselines that ran side by side; 1 except when the ceiling is measured.
+        batch_size: global batch, divided among the ranks.
+        ranks: by rank; of several copies, by copy.
+        marks: unix time at which each phase of the driver ended, in order.
+        versions: of what the numbers depend on.
+    """
+
+    workers: int
+    copies: int
+    seed: int
+    epochs: int
+    batch_size: int
+    ranks: tuple[RankRecord, ...]
+    marks: dict[str, float]
+    versions: dict[str, str]
+
+    @property
+    def train_seconds(self) -> float:
+        """Training-loop clock: the slowest rank counts."""
+        return max(sum(epoch.seconds for epoch in rank.epochs) for rank in self.ranks)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of rank 0 after the last epoch; None when it was not evaluated."""
+        return self.ranks[0].epochs[-1].accuracy
+
+
+def encode(result: TrialResult) -> str:
+    """The result line: marker, length in bytes, SHA-256, JSON."""
+    body = json.dumps(asdict(result), separators=(",", ":"), allow_nan=False)
+    return f"{MARKER} {len(body)} {hashlib.sha256(body.encode()).hexdigest()} {body}"
+
+
+def decode(log: str) -> TrialResult:
+    """The result in a job's complete log. Raises BrokenResult when it is absent, damaged or incomplete."""
+    lines = [line for line in log.splitlines() if line.startswith(MARKER + " ")]
+    if len(lines) != 1:
+        raise BrokenResult(f"expected one {MARKER} line in the job's log, found {len(lines)}")
+    parts = lines[0].split(" ", 3)
+    if len(parts) != 4 or not parts[1].isdigit():
+        raise BrokenResult(f"the {MARKER} line is cut short: {lines[0][:80]!r}")
+    _, length, digest, body = parts
+    if len(body) != int(length):
+        raise BrokenResult(f"the {MARKER} line announces {length} bytes and has {len(body)}: the log is cut")
+    if hashlib.sha256(body.encode()).hexdigest() != digest:
+        raise BrokenResult(f"the {MARKER} line does not match its SHA-256: the log is damaged")
+    return from_dict(TrialResult, json.loads(body))
+
+
+def from_dict(kind: type[T], value: object, at: str = "") -> T:
+    """A dataclass of `kind` from parsed JSON. Raises BrokenResult that names a missing or mistyped figure."""
+    return typing.cast("T", _build(kind, value, at or kind.__name__))
+
+
+def _build(kind: Any, value: Any, at: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise BrokenResult(f"{at}: expected an object, got {value!r}")
+        hints = typing.get_type_hints(kind)
+        names = [each.name for each in fields(kind)]
+        for name in names:
+            if name not in value:
+                raise BrokenResult(f"{at}.{name} is missing from the result")
+        return kind(**{name: _build(hints[name], value[name], f"{at}.{name}") for name in names})  # type: ignore[operator]
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise BrokenResult(f"{at}: expected a list, got {value!r}")
+        return tuple(_build(arguments[0], item, f"{at}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise BrokenResult(f"{at}: expected an object, got {value!r}")
+        return {key: _build(arguments[1], item, f"{at}.{key}") for key, item in value.items()}
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise BrokenResult(f"{at}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        inner = next(each for each in arguments if each is not type(None))
+        return None if value is None else _build(inner, value, at)
+    wrong = isinstance(value, bool) and kind is not bool
+    if kind is float and isinstance(value, int) and not wrong:
+        return float(value)
+    if wrong or not isinstance(value, kind):
+        raise BrokenResult(f"{at}: expected {kind.__name__}, got {value!r}")
+    return value

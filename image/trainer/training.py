@@ -1,0 +1,269 @@
+"""The one training function: the baseline calls it alone, every Ray Train worker calls it as a rank."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer import data, model, schedule
+from trainer.collective import Collective, connect
+from trainer.progress import Progress
+from trainer.result import EpochRecord, Means, Probe, RankRecord
+
+LEARNING_RATE = 0.001
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7  # Kingma & Ba 2015, as Keras sets them
+PROBE_UPDATES = 20
+PROBE_LEARNING_RATE = 0.05
+TRACED_UPDATES = 32
+EVALUATION_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one trial has to do, the same for every rank.
+
+    Attributes:
+        batch_size: global batch, divided among the ranks.
+        threads: TensorFlow's threads for each rank: its CPUs.
+        data: path of the MNIST archive.
+        collective: "auto", "ring" or "tensorflow".
+        probe: whether to run the equivalence probe before training.
+        evaluate: whether rank 0 computes the test accuracy after every epoch.
+    """
+
+    seed: int
+    epochs: int
+    batch_size: int
+    threads: int
+    data: str
+    collective: str
+    probe: bool
+    evaluate: bool
+
+
+def configure_threads(threads: int) -> None:
+    """Give TensorFlow as many threads as the rank has CPUs; before its first operation.
+
+    Stock wheels size their pools by the host's cores, whatever the quota or OMP_NUM_THREADS says.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def train(
+    work: Work,
+    rank: int,
+    world_size: int,
+    marks: dict[str, float],
+    progress: Progress,
+    wait_for_start: Callable[[], None] = lambda: None,
+) -> RankRecord:
+    """Train as one rank of `world_size` and hand over everything that proves it.
+
+    Args:
+        work: what to do.
+        rank: this rank.
+        world_size: ranks that divide each global batch.
+        marks: unix times at which this process ended its phases so far; extended here.
+        progress: takes events for people to see; called outside the timed loop.
+        wait_for_start: called when everything is built; the first epoch starts when it returns.
+    """
+    configure_threads(work.threads)
+    collective = connect(work.collective, rank, world_size)
+    mnist = data.load(Path(work.data))
+    marks["data"] = time.time()
+    progress({"phase": "build"})
+    loop = _Loop(work, mnist, schedule.share(rank, world_size, work.batch_size), collective)
+    loop.build()
+    marks["build"] = time.time()
+    probe = None
+    if work.probe:
+        progress({"phase": "probe"})
+        probe = loop.probe()
+        marks["probe"] = time.time()
+    wait_for_start()
+    records = []
+    for epoch in range(work.epochs):
+        record = loop.epoch(epoch, evaluate=work.evaluate and rank == 0)
+        records.append(record)
+        progress(
+            {
+                "phase": "train",
+                "epoch": epoch + 1,
+                "epochs": work.epochs,
+                "loss": record.loss,
+                "images_per_second": record.samples * world_size / record.seconds,
+                "accuracy": record.accuracy,
+            }
+        )
+    marks["train"] = time.time()
+    collective.barrier()  # nobody closes a socket that a slower rank still reads from
+    collective.close()
+    return RankRecord(
+        rank=rank,
+        world_size=world_size,
+        seed=work.seed,
+        learning_rate=LEARNING_RATE,
+        batch_size=work.batch_size,
+        host=socket.gethostname(),
+        node=os.environ.get("RAY_TRAIN_E2E_NODE", ""),
+        collective=collective.name,
+        means=means(),
+        epochs=tuple(records),
+        probe=probe,
+        marks=marks,
+    )
+
+
+class _Loop:
+    """Weights, optimiser state and the graph of a whole epoch."""
+
+    def __init__(self, work: Work, mnist: data.Mnist, positions: slice, collective: Collective) -> None:
+        self._work, self._positions, self._collective = work, positions, collective
+        self._images, self._labels = tf.constant(mnist.train_images), tf.constant(mnist.train_labels)
+        self._test_images = tf.constant(mnist.test_images)
+        self._test_labels = mnist.test_labels
+        self._initial = model.initial_weights(work.seed)
+        self._weights = tf.Variable(self._initial)
+        self._mean = tf.Variable(tf.zeros_like(self._weights))
+        self._variance = tf.Variable(tf.zeros_like(self._weights))
+        self._step = tf.Variable(0, dtype=tf.int64)
+        per_replica = positions.stop - positions.start
+        self._epoch = tf.function(self._epoch_graph, input_signature=[tf.TensorSpec((None, per_replica), tf.int32)])
+        self._classify = tf.function(
+            lambda images: tf.argmax(model.logits(self._weights, images), 1, tf.int32),
+            input_signature=[tf.TensorSpec((EVALUATION_BATCH, 28, 28, 1), tf.float32)],
+        )
+
+    def _reduced_gradient(self, weights: Any, samples: Any) -> tuple[Any, Any]:
+        """This rank's share of the loss, and the gradient of the global batch's loss, in the weights' precision."""
+        images = tf.cast(tf.gather(self._images, samples), weights.dtype)
+        labels = tf.gather(self._labels, samples)
+        mask = model.dropout_mask(self._work.seed, self._step, self._work.batch_size, self._positions)
+        mask = tf.cast(mask, weights.dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            loss = model.loss(weights, images, labels, mask, self._work.batch_size)
+        return loss, self._collective.all_reduce(tape.gradient(loss, weights))
+
+    def _epoch_graph(self, batches: Any) -> tuple[Any, Any]:
+        """One Adam update per row of `batches` (updates, per-replica batch): losses, samples really used."""
+        updates = tf.shape(batches)[0]
+        losses = tf.TensorArray(tf.float32, size=updates)
+        used = tf.TensorArray(tf.int32, size=updates)
+        for update in tf.range(updates):
+            samples = batches[update]
+            loss, gradient = self._reduced_gradient(self._weights.read_value(), samples)
+            self._step.assign_add(1)
+            step = tf.cast(self._step, tf.float32)
+            tf.raw_ops.ResourceApplyAdam(
+                var=self._weights.handle,
+                m=self._mean.handle,
+                v=self._variance.handle,
+                beta1_power=tf.pow(BETA1, step),
+                beta2_power=tf.pow(BETA2, step),
+                lr=LEARNING_RATE,
+                beta1=BETA1,
+                beta2=BETA2,
+                epsilon=EPSILON,
+                grad=gradient,
+            )
+            losses = losses.write(update, loss)
+            used = used.write(update, samples)
+        return losses.stack(), used.stack()
+
+    def build(self) -> None:
+        """Build the graph and run one step, on state that is then restored."""
+        self._epoch(self._batches(epoch=0)[:1])
+        if self._work.evaluate:
+            self._classify(self._test_images[:EVALUATION_BATCH])
+        self._restore()
+
+    def probe(self) -> Probe:
+        """The first reduced gradient and the change of the weights over plain SGD updates.
+
+        Plain SGD, since Adam divides by the gradient's size and so hides a sum that was taken for a mean.
+        It computes in double precision. ReLU and max-pooling have kinks: in single precision, rounding puts one
+        of the millions of activations on the other side of one in about every second update, and two equal
+        processes part by 0.001 within twenty (measured); in double precision they stay together to 1e-12.
+        """
+        gradient_of = tf.function(self._reduced_gradient)
+        weights = tf.Variable(tf.cast(self._initial, tf.float64))
+        gradients = []
+        for batch in self._batches(epoch=0)[:PROBE_UPDATES]:
+            _, gradient = gradient_of(weights.read_value(), batch)
+            gradients.append(gradient)
+            weights.assign_sub(PROBE_LEARNING_RATE * gradient)
+            self._step.assign_add(1)
+        self._restore()
+        change = weights.numpy() - self._initial
+        return Probe(gradient=model.sketch(gradients[0].numpy()), weights=model.sketch(change))
+
+    def epoch(self, number: int, *, evaluate: bool) -> EpochRecord:
+        """Train on every batch of an epoch; only the loop itself is on the clock."""
+        batches = self._batches(number)
+        before = int(self._step.numpy())
+        self._collective.barrier()
+        started = time.perf_counter()
+        losses, used = self._epoch(batches)
+        losses = losses.numpy()  # waits for the last update
+        seconds = time.perf_counter() - started
+        weights = hashlib.sha256(self._weights.numpy().tobytes()).hexdigest()
+        used = used.numpy().tolist()
+        return EpochRecord(
+            updates=int(self._step.numpy()) - before,
+            samples=sum(map(len, used)),
+            coverage=schedule.coverage(used, self._positions.start),
+            loss=float(losses.mean(dtype=np.float64)) * self._work.batch_size / batches.shape[1],
+            first_losses=tuple(float(each) for each in losses[:TRACED_UPDATES]),
+            seconds=seconds,
+            weights=weights,
+            accuracy=self._accuracy() if evaluate else None,
+        )
+
+    def _accuracy(self) -> float:
+        slices = range(0, len(self._test_labels), EVALUATION_BATCH)
+        predicted = [self._classify(self._test_images[i : i + EVALUATION_BATCH]).numpy() for i in slices]
+        return float(np.mean(np.concatenate(predicted) == self._test_labels))
+
+    def _batches(self, epoch: int) -> Any:
+        batches = schedule.global_batches(self._work.seed, epoch, self._work.batch_size)
+        return tf.constant(np.array(batches, np.int32)[:, self._positions])
+
+    def _restore(self) -> None:
+        self._weights.assign(self._initial)
+        self._mean.assign(tf.zeros_like(self._mean))
+        self._variance.assign(tf.zeros_like(self._variance))
+        self._step.assign(0)
+
+
+def means() -> Means:
+    """What this process computes with, read from the process itself."""
+    return Means(
+        intra_threads=tf.config.threading.get_intra_op_parallelism_threads(),
+        inter_threads=tf.config.threading.get_inter_op_parallelism_threads(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        quota=_cpu_quota(Path("/sys/fs/cgroup")),
+        onednn=os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+    )
+
+
+def _cpu_quota(cgroup: Path) -> float | None:
+    """CPUs by the cgroup's quota, version 2 or 1; None without one."""
+    unified, v1 = cgroup / "cpu.max", cgroup / "cpu"
+    if unified.is_file():
+        quota, period = unified.read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    if (v1 / "cpu.cfs_quota_us").is_file():
+        limit = int((v1 / "cpu.cfs_quota_us").read_text())
+        return None if limit < 0 else limit / int((v1 / "cpu.cfs_period_us").read_text())
+    return None

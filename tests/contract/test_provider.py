@@ -1,0 +1,336 @@
+"""What every cluster provider owes the harness, and what the embedded one owes this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fixtures import processes
+from fixtures.cluster import Cluster, Provider
+from fixtures.errors import Infra
+from fixtures.jobs import JobsClient
+from fixtures.local import IMAGE, LocalProvider
+from tests.contract.fake import FakeProvider
+
+WORKERS = 2
+REPOSITORY = IMAGE.parent
+
+FOREIGN = {
+    "RAY_ADDRESS": "10.255.255.1:6379",
+    "RAY_API_SERVER_ADDRESS": "http://10.255.255.1:8265",
+    "RAY_AUTH_MODE": "disabled",
+    "TF_CONFIG": "{not json",
+    "OMP_NUM_THREADS": "7",
+    "PYTHONPATH": "/nowhere",
+    "PYTHONSAFEPATH": "1",
+    "http_proxy": "http://10.255.255.1:3128",
+    "HTTP_PROXY": "http://10.255.255.1:3128",
+}
+
+HARNESS = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, {repository!r})
+from fixtures.local import LocalProvider
+provider = LocalProvider({workers}, 1, dict(os.environ), places=[Path({place!r})])
+cluster = provider.up(print)
+if {keep}:
+    provider.keep_running()
+else:
+    print("UP", cluster.dashboard, flush=True)
+    time.sleep(600)
+"""
+
+
+def wait_until(what: str, true: Callable[[], object], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)
+
+
+def alive(pid: int) -> bool:
+    """A dead process whose parent has not asked for it yet is dead."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def listening(pids: frozenset[int]) -> set[tuple[str, int]]:
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            for connection in psutil.Process(pid).net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add((connection.laddr.ip, connection.laddr.port))
+    return found
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """Short enough for sockets, and with a space in it."""
+    folder = Path(tempfile.mkdtemp(prefix="e 2", dir="/tmp"))
+    yield folder
+    for run in folder.glob(f"{processes.PREFIX}*"):  # a test has failed: the next ones must not find it
+        processes.end(run)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def harness(place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts a harness in a process of its own, so that it can be killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*, keep: bool = False, workers: int = 1) -> subprocess.Popen[str]:
+        code = HARNESS.format(repository=str(REPOSITORY), workers=workers, place=str(place), keep=keep)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(timeout=10)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def runs_of(process: subprocess.Popen[str], place: Path) -> list[Path]:
+    leases = {run: processes.read_lease(run) for run in processes.runs([place])}
+    return [run for run, lease in leases.items() if lease is not None and lease.pid == process.pid]
+
+
+def run_being_started(process: subprocess.Popen[str], place: Path) -> Path:
+    """The run of a harness in the middle of `up`: Ray's daemons are being born."""
+    wait_until("a run directory", lambda: runs_of(process, place), 10)
+    (run,) = runs_of(process, place)
+    wait_until("some daemons", lambda: len(processes.tagged(run)) >= 6, 20)
+    return run
+
+
+def guardian_of(process: subprocess.Popen[str]) -> psutil.Process:
+    (guardian,) = (child for child in psutil.Process(process.pid).children() if "fixtures.processes" in child.cmdline())
+    return guardian
+
+
+@pytest.mark.parametrize("kind", ["fake", pytest.param("local", marks=pytest.mark.ray)], scope="class")
+class TestProvider:
+    """One cluster of each kind; the tests run in this order, the last one takes it down."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def provider(cls, kind: str, place: Path) -> Iterator[Provider]:
+        if kind == "fake":
+            yield FakeProvider(WORKERS, 1)
+            return
+        too_long = place / ("x" * 60)
+        too_long.mkdir()
+        with socket.socket() as taken, pytest.MonkeyPatch.context() as patch:
+            with contextlib.suppress(OSError):  # taken already: as good
+                taken.bind(("127.0.0.1", 8265))
+                taken.listen()
+            for name, value in FOREIGN.items():
+                patch.setenv(name, value)
+            image = place / "im age"
+            shutil.copytree(IMAGE / "trainer", image / "trainer")
+            (image / "data").symlink_to(IMAGE / "data")
+            provider = LocalProvider(WORKERS, 1, dict(os.environ), image=image, places=[too_long, place])
+            yield provider
+            provider.down()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def cluster(cls, provider: Provider) -> Cluster:
+        return provider.up(lambda line: None)
+
+    def test_before_it_is_up_nothing_runs_and_preflight_finds_nothing_missing(self, provider: Provider) -> None:
+        assert provider.preflight() == ()
+        assert not provider.healthy()
+        assert provider.processes() == frozenset()
+
+    def test_the_handle_has_one_node_for_each_worker(self, cluster: Cluster) -> None:
+        assert [node.cpus for node in cluster.nodes] == [1] * WORKERS
+        assert len({node.name for node in cluster.nodes}) == WORKERS
+        assert cluster.usable_cores >= 1
+        assert cluster.reserve >= 0
+
+    def test_the_token_is_not_in_what_is_printed_of_the_handle(self, cluster: Cluster) -> None:
+        assert cluster.token
+        assert cluster.token not in repr(cluster)
+
+    def test_a_cluster_that_is_up_is_healthy(self, provider: Provider, cluster: Cluster) -> None:
+        assert provider.healthy()
+
+    def test_every_node_has_the_same_trainer(self, provider: Provider, cluster: Cluster) -> None:
+        digests = provider.load_image(lambda line: None)
+
+        assert set(digests) == {node.name for node in cluster.nodes}
+        assert len(set(digests.values())) == 1
+
+    def test_a_job_runs_on_the_node_that_has_cpus_in_an_environment_of_ours(
+        self, kind: str, provider: Provider, cluster: Cluster
+    ) -> None:
+        if kind == "fake":
+            return
+        code = (
+            "import os, trainer, tempfile\n"
+            "for name in sorted(os.environ): print(name, '=', os.environ[name], sep='')\n"
+            "print('CORES', len(os.sched_getaffinity(0)))\n"
+            "print('TEMPORARY', tempfile.gettempdir())\n"
+            "print('TRAINER', trainer.__file__)"
+        )
+        lines: list[str] = []
+        with JobsClient(cluster.dashboard, cluster.token) as jobs:
+            job = jobs.submit([cluster.python, "-c", code], cpus=1, env={"EXTRA": "a b"})
+            finished = jobs.follow(job, lines.append, deadline_seconds=60)
+
+        assert finished.status == "SUCCEEDED", finished.log
+        assert (finished.driver_exit_code, finished.error_type) == (0, None)
+        assert finished.submitted_at <= finished.ended_at
+        assert "\n".join(lines) == finished.log.rstrip("\n")
+        assert "CORES 1" in lines
+        assert "EXTRA=a b" in lines
+        assert any(line.startswith("TRAINER") and "im age/trainer" in line for line in lines)
+        assert any(line.startswith("TEMPORARY") and processes.PREFIX in line for line in lines)
+        for name in ("TF_CONFIG", "http_proxy", "HTTP_PROXY", "RAY_API_SERVER_ADDRESS", "PYTHONSAFEPATH"):
+            assert not any(line.startswith(f"{name}=") for line in lines)
+        assert "RAY_ADDRESS=10.255.255.1:6379" not in lines
+        assert "OMP_NUM_THREADS=7" not in lines
+
+    def test_everything_listens_on_loopback_only(self, kind: str, provider: Provider, cluster: Cluster) -> None:
+        addresses = {address.removeprefix("::ffff:") for address, _ in listening(provider.processes())}
+
+        assert addresses == (set() if kind == "fake" else {"127.0.0.1"})
+
+    def test_a_second_cluster_beside_it_is_another_one_and_ends_when_its_harness_is_killed(
+        self, kind: str, provider: Provider, place: Path, harness: Callable[..., subprocess.Popen[str]]
+    ) -> None:
+        if kind == "fake":
+            return
+        second = harness()
+        assert second.stdout is not None
+        line = next(line for line in second.stdout if line.startswith("UP"))
+        (run,) = runs_of(second, place)
+        members = {process.pid for process in processes.tagged(run)}
+
+        assert provider.healthy(), "the second cluster's nodes must not join the first"
+        assert not members & provider.processes()
+        assert len({port for _, port in listening(frozenset(members))}) >= 5
+
+        second.kill()
+        wait_until("the guardian ends the run", lambda: not run.exists(), 15)
+        assert not any(alive(pid) for pid in members), line
+        assert provider.healthy()
+
+    def test_evidence_is_written_without_the_token(self, provider: Provider, cluster: Cluster, tmp_path: Path) -> None:
+        provider.collect_evidence(tmp_path / "evidence")
+
+        files = list((tmp_path / "evidence").iterdir())
+        assert files
+        assert not any(cluster.token in file.read_text(encoding="utf-8") for file in files)
+        assert sum(file.stat().st_size for file in files) < 6_000_000
+
+    def test_down_leaves_nothing_and_can_be_repeated(
+        self, kind: str, provider: Provider, cluster: Cluster, place: Path
+    ) -> None:
+        pids = provider.processes()
+        ports = listening(pids)
+        assert bool(ports) == (kind != "fake")
+
+        provider.down()
+        provider.down()
+
+        assert not provider.healthy()
+        assert provider.processes() == frozenset()
+        assert not any(alive(pid) for pid in pids)
+        assert list(processes.runs([place])) == []
+        for address, port in ports:
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+                assert probe.connect_ex((address, port)) != 0, f"{address}:{port} still listens"
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_up_leaves_nothing(
+    number: signal.Signals, place: Path, harness: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = harness()
+    run = run_being_started(process, place)
+    members = [each.pid for each in processes.tagged(run)]
+
+    process.send_signal(number)
+
+    process.wait(timeout=15)
+    wait_until("the run is gone", lambda: not run.exists(), 15)
+    assert not any(alive(pid) for pid in members)
+
+
+@pytest.mark.ray
+def test_when_harness_and_guardian_are_killed_the_next_run_cleans_up(
+    place: Path, harness: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = harness()
+    run = run_being_started(process, place)
+    guardian_of(process).kill()
+    process.kill()
+    process.wait(timeout=5)
+    assert processes.tagged(run)
+
+    assert processes.reap_abandoned([place]) == (run,)
+
+    assert processes.tagged(run) == ()
+    assert not run.exists()
+
+
+@pytest.mark.ray
+def test_a_kept_cluster_outlives_its_harness_and_is_adopted_by_a_run_that_it_fits(
+    place: Path, harness: Callable[..., subprocess.Popen[str]]
+) -> None:
+    first = harness(keep=True)
+    assert first.wait(timeout=60) == 0
+    (run,) = processes.runs([place])
+    environ = dict(os.environ)
+    said: list[str] = []
+    provider = LocalProvider(1, 1, environ, places=[place])
+
+    time.sleep(1)  # the guardian has seen the end of its harness by now
+    assert processes.reap_abandoned([place]) == ()
+    cluster = provider.up(said.append)
+    try:
+        assert any("adopted" in line for line in said), said
+        assert len(cluster.nodes) == 1
+        assert provider.healthy()
+        lease = processes.read_lease(run)
+        assert lease is not None
+        assert not lease.kept, "an adopted cluster ends with the run that adopted it"
+    finally:
+        provider.down()
+    assert not run.exists()
+
+
+@pytest.mark.ray
+def test_a_start_that_fails_says_why_leaves_nothing_and_keeps_the_logs_as_evidence(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixtures.local.OBJECT_STORE", 1)  # Ray refuses so small a store
+    provider = LocalProvider(1, 1, dict(os.environ), places=[place])
+
+    with pytest.raises(Infra, match=r"`ray start` of \S+ ended with 1: (.|\n)*object"):
+        provider.up(lambda line: None)
+
+    assert list(processes.runs([place])) == []
+    provider.collect_evidence(tmp_path / "evidence")
+    assert "head.out" in {file.name for file in (tmp_path / "evidence").iterdir()}

@@ -1,0 +1,316 @@
+"""The client of the Jobs API against a stand-in that replays what Ray 2.60 really answered."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.errors import Infra
+from fixtures.jobs import JobsClient, Patience, plain
+
+DATA = Path(__file__).parents[1] / "data"
+HASTE = Patience(connect=0.3, read=0.3, poll=0.01, poll_pending=0.01, outage=0.3, pending=0.3, settle=0.01, stop=0.3)
+TOKEN = "t0ken"
+
+Answer = tuple[int, Any]
+
+
+def sample(name: str) -> tuple[list[dict[str, Any]], str]:
+    """The states that a real job went through, and its log."""
+    recorded = json.loads((DATA / f"ray-job-{name}.json").read_text())
+    return [each["info"] for each in recorded["timeline"]], recorded["logs"]
+
+
+@dataclass
+class Dashboard:
+    """Answers with what a test put in; the last answer of each list is repeated."""
+
+    statuses: list[Answer] = field(default_factory=list)
+    logs: list[Answer] = field(default_factory=list)
+    submits: list[Answer] = field(default_factory=list)
+    stopped: Answer = (200, {"stopped": True})
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    delay: float = 0.0
+    address: str = ""
+
+    def replay(self, infos: list[dict[str, Any]], log: str) -> None:
+        self.statuses = [(200, info) for info in infos]
+        self.logs = [(200, {"logs": log})]
+
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> Answer:
+        self.asked.append((method, path))
+        if method == "POST":
+            self.bodies.append(body)
+        if path.endswith("/stop"):
+            self.statuses = [(200, {**sample("stop")[0][-1]})]
+            return self.stopped
+        if method == "POST":
+            return _next(self.submits) if self.submits else (200, {"submission_id": body["submission_id"]})
+        return _next(self.logs if path.endswith("/logs") else self.statuses)
+
+    def count(self, method: str, end: str) -> int:
+        return sum(each == method and path.endswith(end) for each, path in self.asked)
+
+
+def _next(answers: list[Answer]) -> Answer:
+    return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Dashboard]:
+    state = Dashboard()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # head and body in one packet: no delayed acknowledgement between them
+
+        def handle_one(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length) or b"{}")
+            code, value = state.answer(self.command, self.path, body)
+            time.sleep(state.delay)
+            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                code, value = 401, "Unauthorized: Missing authentication token"
+            if code == 0:  # the connection breaks
+                self.close_connection = True
+                return
+            content = (value if isinstance(value, str) else json.dumps(value)).encode()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = handle_one  # noqa: N815 - the base class wants these names
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    state.address = f"http://127.0.0.1:{server.server_address[1]}"
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=5)
+
+
+@pytest.fixture
+def jobs(dashboard: Dashboard) -> Iterator[JobsClient]:
+    with JobsClient(dashboard.address, TOKEN, HASTE) as client:
+        yield client
+
+
+def ignore(line: str) -> None:
+    """Take a line and forget it."""
+
+
+def test_a_command_is_quoted_and_gets_an_id_of_ours_and_no_cpus_unless_asked(
+    dashboard: Dashboard, jobs: JobsClient
+) -> None:
+    one = jobs.submit(["/a b/python", "-c", "print('x')"])
+    two = jobs.submit(["python"], cpus=2, env={"A": "b c"})
+
+    assert one != two
+    assert dashboard.bodies == [
+        {"entrypoint": "'/a b/python' -c 'print('\"'\"'x'\"'\"')'", "submission_id": one},
+        {
+            "entrypoint": "python",
+            "submission_id": two,
+            "entrypoint_num_cpus": 2,
+            "runtime_env": {"env_vars": {"A": "b c"}},
+        },
+    ]
+
+
+def test_a_submission_whose_answer_was_lost_is_not_made_twice(dashboard: Dashboard, jobs: JobsClient) -> None:
+    refusal = "ValueError: Job with submission_id {} already exists. Please use a different submission_id."
+
+    class Submits(list[Answer]):
+        def pop(self, index: Any = -1) -> Answer:
+            first = super().pop(index)
+            self[0] = (500, refusal.format(dashboard.bodies[-1]["submission_id"]))
+            return first
+
+    dashboard.submits = Submits([(0, ""), (500, "")])
+
+    job = jobs.submit(["python"])
+
+    assert [body["submission_id"] for body in dashboard.bodies] == [job, job]
+
+
+def test_a_job_is_followed_to_its_end_with_its_complete_log(dashboard: Dashboard, jobs: JobsClient) -> None:
+    infos, log = sample("ok")
+    dashboard.replay(infos, log)
+    lines: list[str] = []
+
+    job = jobs.follow("j", lines.append, deadline_seconds=5)
+
+    assert job.succeeded
+    assert (job.status, job.driver_exit_code, job.error_type) == ("SUCCEEDED", 0, None)
+    assert (job.submitted_at, job.ended_at) == (1795425206.583, 1795425222.294)
+    assert job.started_at is not None
+    assert job.log == plain(log)
+    assert lines == plain(log).splitlines()
+    assert "\x1b" in log
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_a_failed_job_tells_exit_code_kind_of_error_and_message(dashboard: Dashboard, jobs: JobsClient) -> None:
+    dashboard.replay(*sample("fail"))
+
+    job = jobs.follow("j", ignore, deadline_seconds=5)
+
+    assert not job.succeeded
+    assert (job.driver_exit_code, job.error_type) == (3, "JOB_ENTRYPOINT_COMMAND_ERROR")
+    assert job.message.startswith("Job entrypoint command failed with exit code 3")
+
+
+def test_each_line_comes_once_and_only_when_it_is_complete(dashboard: Dashboard, jobs: JobsClient) -> None:
+    infos, _ = sample("ok")
+    dashboard.statuses = [(200, infos[1])] * 4 + [(200, infos[2])]
+    grown = ["one\ntw", "one\ntwo\n", "one\n", "one\ntwo\nthree", "one\ntwo\nthree\nend"]
+    dashboard.logs = [(200, {"logs": log}) for log in grown]
+    lines: list[tuple[int, str]] = []
+
+    jobs.follow("j", lambda line: lines.append((dashboard.count("GET", "/logs"), line)), deadline_seconds=5)
+
+    assert [line for _, line in lines] == ["one", "two", "three", "end"]
+    assert [reading for reading, _ in lines[:2]] == [1, 2]
+
+
+def test_a_log_that_is_still_being_written_when_the_job_has_ended_is_read_until_it_stands_still(
+    dashboard: Dashboard, jobs: JobsClient
+) -> None:
+    dashboard.statuses = [(200, sample("ok")[0][-1])]
+    dashboard.logs = [(200, {"logs": log}) for log in ("", "a\n", "a\nRESULT 1", "a\nRESULT 1\n")]
+
+    assert jobs.follow("j", ignore, deadline_seconds=5).log == "a\nRESULT 1\n"
+    assert dashboard.count("GET", "/logs") == 5
+
+
+def test_a_log_with_its_marker_line_complete_is_not_read_again(dashboard: Dashboard, jobs: JobsClient) -> None:
+    dashboard.statuses = [(200, sample("ok")[0][-1])]
+    dashboard.logs = [(200, {"logs": log}) for log in ("a\nRESULT 1", "a\nRESULT 1\n", "never read")]
+
+    assert jobs.follow("j", ignore, deadline_seconds=5, marker="RESULT").log == "a\nRESULT 1\n"
+
+
+@pytest.mark.parametrize("trouble", [(500, "Traceback: agent is busy"), (0, ""), (200, "no json"), (200, [])])
+def test_a_short_outage_changes_nothing(dashboard: Dashboard, jobs: JobsClient, trouble: Answer) -> None:
+    infos, log = sample("ok")
+    dashboard.replay(infos, log)
+    dashboard.statuses[2:2] = [trouble] * 3
+    dashboard.logs.insert(0, trouble)
+
+    assert jobs.follow("j", ignore, deadline_seconds=5).succeeded
+
+
+def test_a_long_outage_is_the_clusters_failure(dashboard: Dashboard, jobs: JobsClient) -> None:
+    infos, _ = sample("ok")
+    dashboard.statuses = [(200, infos[1]), (0, "")]
+    dashboard.logs = [(200, {"logs": "epoch 1\n"})]
+
+    with pytest.raises(Infra, match=r"Job j was lost.*\n?.*epoch 1") as caught:
+        jobs.follow("j", ignore, deadline_seconds=5)
+
+    assert "Is the head alive?" in caught.value.remedy
+
+
+def test_slow_answers_are_cut_off_and_count_as_an_outage(dashboard: Dashboard, jobs: JobsClient) -> None:
+    dashboard.replay(*sample("ok"))
+    dashboard.delay = 0.5
+    began = time.monotonic()
+
+    with pytest.raises(Infra, match="timed out"):
+        jobs.follow("j", ignore, deadline_seconds=5)
+
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "remedy"),
+    [
+        ((401, "Unauthorized"), "token is not this cluster's"),
+        ((403, "Forbidden"), "token is not this cluster's"),
+        ((404, "Job j does not exist"), "died or was restarted"),
+    ],
+)
+def test_a_refusal_ends_the_wait_at_once_with_cause_and_remedy(
+    dashboard: Dashboard, jobs: JobsClient, answer: Answer, remedy: str
+) -> None:
+    dashboard.statuses = [(200, sample("ok")[0][1]), answer]
+    dashboard.logs = [(200, {"logs": ""})]
+
+    with pytest.raises(Infra, match=f"HTTP {answer[0]}") as caught:
+        jobs.follow("j", ignore, deadline_seconds=5)
+
+    assert remedy in caught.value.remedy
+
+
+def test_a_wrong_token_is_refused_at_submission(dashboard: Dashboard) -> None:
+    with JobsClient(dashboard.address, "another", HASTE) as jobs, pytest.raises(Infra, match="HTTP 401"):
+        jobs.submit(["python"])
+
+
+def test_a_job_that_never_starts_is_stopped_and_reported(dashboard: Dashboard, jobs: JobsClient) -> None:
+    dashboard.statuses = [(200, sample("ok")[0][0])]
+
+    with pytest.raises(Infra, match=r"Job j did not start within 0.3 s: Job has not started yet"):
+        jobs.follow("j", ignore, deadline_seconds=5)
+
+    assert dashboard.count("POST", "/stop") == 1
+
+
+def test_a_job_over_its_deadline_is_stopped_and_its_last_lines_are_told(dashboard: Dashboard, jobs: JobsClient) -> None:
+    dashboard.statuses = [(200, sample("stop")[0][1])]
+    dashboard.logs = [(200, {"logs": "epoch 1\nepoch 2\n"})]
+
+    with pytest.raises(Infra, match=r"Job j did not end within its deadline of 0.1 s(.|\n)*epoch 2"):
+        jobs.follow("j", ignore, deadline_seconds=0.1)
+
+    assert dashboard.count("POST", "/stop") == 1
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_wait_stops_the_job_first(
+    dashboard: Dashboard, jobs: JobsClient, interruption: type[BaseException]
+) -> None:
+    dashboard.statuses = [(200, sample("stop")[0][1])]
+    dashboard.logs = [(200, {"logs": "line\n"})]
+
+    def interrupt(line: str) -> None:
+        raise interruption
+
+    with pytest.raises(interruption):
+        jobs.follow("j", interrupt, deadline_seconds=5)
+
+    assert dashboard.count("POST", "/stop") == 1
+
+
+def test_proxies_of_the_user_are_ignored(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    with JobsClient(dashboard.address, TOKEN, HASTE) as jobs:
+        assert jobs.submit(["python"])
+
+
+@pytest.mark.parametrize("read", [JobsClient.status, JobsClient.logs])
+def test_a_single_reading_that_fails_is_the_clusters_failure(
+    dashboard: Dashboard, jobs: JobsClient, read: Callable[[JobsClient, str], object]
+) -> None:
+    dashboard.statuses = dashboard.logs = [(500, "Traceback")]
+
+    with pytest.raises(Infra, match="of job j cannot be read"):
+        read(jobs, "j")

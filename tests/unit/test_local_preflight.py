@@ -1,0 +1,232 @@
+"""What the embedded provider checks, reads and prepares before it starts anything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures import processes
+from fixtures.errors import Infra
+from fixtures.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
+from fixtures.local import LocalProvider
+from fixtures.ray_state import parse_nodes
+from fixtures.resources import GIB, Machine, cpu_quota, memory_limit
+
+ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=8 * GIB, disk=50 * GIB)
+
+
+def provider(
+    machine: Machine, workers: int = 2, places: tuple[Path, ...] = (Path("/tmp"),), image: Path | None = None
+) -> LocalProvider:
+    made = LocalProvider(workers, 1, {}, places=places, read=lambda place: machine)
+    return made if image is None else LocalProvider(workers, 1, {}, places=places, image=image)
+
+
+def put(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_a_roomy_machine_has_no_problems() -> None:
+    assert provider(ROOMY).preflight() == ()
+
+
+def test_everything_that_is_missing_is_said_at_once_with_its_remedy(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    poor = replace(ROOMY, memory=2 * GIB, disk=GIB // 2)
+
+    problems = provider(poor, places=(long,)).preflight()
+
+    assert [problem.what for problem in problems][1:] == [
+        "2 workers need 3.1 GiB of memory, 2.0 GiB are free.",
+        f"{long} has 0.5 GiB free, 1 GiB are needed.",
+    ]
+    assert str(long) in problems[0].what
+    assert all(problem.remedy for problem in problems)
+    assert list(long.iterdir()) == []
+
+
+def test_the_memory_that_is_needed_grows_with_the_workers() -> None:
+    machine = replace(ROOMY, memory=4 * GIB)
+
+    assert provider(machine, workers=3).preflight() == ()
+    assert "4 workers need 4.7 GiB" in provider(machine, workers=4).preflight()[0].what
+
+
+def test_without_ray_the_remedy_is_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    (problem,) = provider(ROOMY).preflight()
+
+    assert "has no Ray" in problem.what
+    assert problem.remedy == "Run `make install`."
+
+
+def test_few_cores_are_no_problem_and_never_less_than_one() -> None:
+    few = replace(ROOMY, cores=(3,))
+
+    assert provider(few, workers=4).preflight() == ()
+    assert few.usable_cores == 1
+    assert replace(ROOMY, quota=0.5).usable_cores == 1
+    assert replace(ROOMY, quota=2.9).usable_cores == 2
+    assert replace(ROOMY, quota=16.0).usable_cores == 4
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "150000 100000\n"}, 1.5),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+                "sys/fs/cgroup/a/cpu.max": "200000 100000\n",
+            },
+            2.0,
+        ),
+        ({"proc/self/cgroup": "0::/host/only\n", "sys/fs/cgroup/cpu.max": "300000 100000\n"}, 3.0),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,cpuacct:/x\n0::/\n",
+                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "250000\n",
+                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
+            },
+            2.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "1:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            None,
+        ),
+        ({}, None),
+    ],
+    ids=["v2", "v2-parent", "v2-container", "v1", "v1-unlimited", "none"],
+)
+def test_the_cpu_quota_is_the_tightest_of_all_cgroups_above(
+    tmp_path: Path, files: dict[str, str], quota: float | None
+) -> None:
+    assert cpu_quota(put(tmp_path, files)) == quota
+
+
+def test_memory_is_what_the_cgroup_still_allows_and_cache_counts_as_free(tmp_path: Path) -> None:
+    two = put(
+        tmp_path / "2",
+        {
+            "proc/self/cgroup": "0::/a\n",
+            "sys/fs/cgroup/a/memory.max": "1000\n",
+            "sys/fs/cgroup/a/memory.current": "700\n",
+            "sys/fs/cgroup/a/memory.stat": "anon 500\ninactive_file 150\n",
+        },
+    )
+    one = put(
+        tmp_path / "1",
+        {
+            "proc/self/cgroup": "4:memory:/a\n",
+            "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1000\n",
+            "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "400\n",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+            "sys/fs/cgroup/memory/memory.usage_in_bytes": "400\n",
+        },
+    )
+
+    assert memory_limit(two) == 450
+    assert memory_limit(one) == 600
+    assert memory_limit(tmp_path) is None
+
+
+def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_is_named(
+    tmp_path: Path,
+) -> None:
+    image = put(tmp_path, {"trainer/__init__.py": "", "trainer/a.py": "1", "data/mnist.npz": "x"})
+    made = provider(ROOMY, image=image)
+    digests = [made._digest()]
+    put(image, {"trainer/a.py": "2"})
+    digests.append(made._digest())
+    put(image, {"data/mnist.npz": "y"})
+    digests.append(made._digest())
+
+    assert len(set(digests)) == 3
+    (image / "data/mnist.npz").unlink()
+    with pytest.raises(Infra, match=r"mnist\.npz cannot be read"):
+        made._digest()
+
+
+def test_the_clusters_environment_has_nothing_of_the_users_but_a_few_names(tmp_path: Path) -> None:
+    theirs = {
+        "PATH": "/usr/bin",
+        "LANG": "de_DE.UTF-8",
+        "LC_ALL": "C",
+        "USER": "u",
+        "HOME": "/home/u",
+        "TMPDIR": "/elsewhere",
+        "RAY_ADDRESS": "x",
+        "RAY_AUTH_TOKEN": "x",
+        "TF_CONFIG": "x",
+        "OMP_NUM_THREADS": "9",
+        "https_proxy": "x",
+        "PYTHONPATH": "/x",
+        "LD_PRELOAD": "/x",
+    }
+    run = tmp_path / "rte-1"
+    run.mkdir()
+
+    ours = LocalProvider(1, 1, theirs)._environment(run, "token")
+
+    assert set(ours) & set(theirs) == {
+        "PATH", "LANG", "LC_ALL", "USER", "HOME", "TMPDIR", "RAY_AUTH_TOKEN", "PYTHONPATH",
+    }  # fmt: skip
+    assert ours["PATH"].endswith(":/usr/bin")
+    assert (ours["HOME"], ours["TMPDIR"]) == (str(run / "home"), str(run / "tmp"))
+    assert (ours["RAY_AUTH_MODE"], ours["RAY_AUTH_TOKEN"]) == ("token", "token")
+    assert ours["PYTHONPATH"].endswith("image")
+    assert ours[processes.TAG] == "rte-1"
+
+
+def test_evidence_is_the_ends_of_logs_without_the_token_and_within_bounds(tmp_path: Path) -> None:
+    logs = "head/session_2026-11-23/logs"
+    run = put(
+        tmp_path / "run",
+        {
+            "head.out": "Ray runtime started with s3cret",
+            f"{logs}/raylet.out": "x" * FILE_BYTES + "the end",
+            f"{logs}/job-driver-1.log": "driver",
+            **{f"{logs}/worker-{index}.out": "y" * FILE_BYTES for index in range(40)},
+        },
+    )
+
+    write_evidence(tails(run, secret="s3cret"), tmp_path / "into")
+
+    copied = {file.name: file.read_text() for file in (tmp_path / "into").iterdir()}
+    assert copied["head.out"] == "Ray runtime started with [token]"
+    assert copied["raylet.out"].endswith("the end")
+    assert len(copied["raylet.out"]) == FILE_BYTES
+    assert copied["job-driver-1.log"] == "driver"
+    assert sum(map(len, copied.values())) <= TOTAL_BYTES + 100
+
+
+def test_evidence_never_raises(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert tails(tmp_path / "gone", secret="s") == {}
+    write_evidence({"a": "b"}, tmp_path / "file")
+
+
+def test_the_dashboards_list_of_nodes_is_read_as_ray_writes_it() -> None:
+    summary = json.loads((Path(__file__).parents[1] / "data" / "ray-nodes-summary.json").read_text())
+
+    states = parse_nodes(summary)
+
+    assert sorted((node.state, node.cpus) for node in states.values()) == [
+        ("ALIVE", 0.0),
+        ("ALIVE", 1.0),
+        ("ALIVE", 1.0),
+    ]

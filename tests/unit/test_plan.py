@@ -1,0 +1,163 @@
+"""The plan: looks, rounds in rotating order, and what fits the time budget."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fixtures.plan import (
+    LOOK_LEVEL,
+    TrialSpec,
+    accuracy_trials,
+    expected_remaining,
+    fits_budget,
+    looks,
+    max_repeats,
+    timing_round,
+)
+from fixtures.settings import Settings
+
+COUNTS = st.lists(st.integers(1, 16), min_size=1, max_size=4, unique=True)
+BASELINE = TrialSpec("timing", workers=0, copies=1, epochs=1, seed=2, probe=False)
+TWO = replace(BASELINE, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "expected"),
+    [
+        (1, (1,)),
+        (2, (2,)),
+        (3, (3,)),
+        (4, (3, 4)),
+        (6, (3, 6)),
+        (8, (3, 6, 8)),
+        (12, (3, 6, 12)),
+        (20, (3, 6, 20)),
+    ],
+)
+def test_the_verdict_is_looked_at_after_3_and_6_rounds_and_the_last(rounds: int, expected: tuple[int, ...]) -> None:
+    assert looks(rounds) == expected
+
+
+@hypothesis.settings(deadline=None)
+@given(rounds=st.integers(1, 1000))
+def test_there_are_never_more_looks_than_their_level_pays_for(rounds: int) -> None:
+    planned = looks(rounds)
+
+    assert len(planned) * (1 - LOOK_LEVEL) <= 0.05 + 1e-12
+    assert list(planned) == sorted(set(planned))
+    assert planned[-1] == rounds
+
+
+@hypothesis.settings(deadline=None)
+@given(rounds=st.integers(1, 40), done=st.integers(1, 40))
+def test_a_run_that_the_budget_ends_early_has_no_more_looks_than_planned_ones_and_a_last(
+    rounds: int, done: int
+) -> None:
+    done = min(rounds, done)
+
+    assert set(looks(done)[:-1]) <= set(looks(rounds))
+
+
+def test_no_rounds_cannot_be_planned() -> None:
+    with pytest.raises(ValueError, match="rounds=0"):
+        looks(0)
+    with pytest.raises(ValueError, match="number=0"):
+        timing_round(Settings(), (2,), 0)
+
+
+@hypothesis.settings(deadline=None)
+@given(rounds=st.integers(1, 1000))
+def test_polluted_rounds_are_repeated_at_most_as_often_as_a_third_of_the_rounds(rounds: int) -> None:
+    assert max_repeats(rounds) <= rounds / 3
+    assert (max_repeats(rounds) >= 1) == (rounds >= 3)
+
+
+def test_accuracy_trials_are_the_baseline_then_each_count_with_one_seed_and_a_probe() -> None:
+    trials = accuracy_trials(Settings(epochs=5, seed=9), (2, 4))
+
+    assert [trial.name for trial in trials] == ["baseline", "2 workers", "4 workers"]
+    assert {(trial.kind, trial.epochs, trial.seed, trial.probe) for trial in trials} == {("accuracy", 5, 9, True)}
+
+
+def test_a_round_is_the_baseline_each_count_and_the_copies_of_each_count() -> None:
+    trials = timing_round(Settings(timing_epochs=2, seed=9), (1, 2), number=1)
+
+    assert [trial.name for trial in trials] == ["baseline", "1 worker", "2 workers", "2 copies"]
+    assert [trial.kind for trial in trials] == ["timing", "timing", "timing", "ceiling"]
+    assert {(trial.epochs, trial.seed, trial.probe) for trial in trials} == {(2, 10, False)}
+
+
+def test_a_quick_round_has_no_ceiling() -> None:
+    trials = timing_round(Settings(quick=True), (2,), number=1)
+
+    assert [trial.name for trial in trials] == ["baseline", "2 workers"]
+
+
+@hypothesis.settings(deadline=None)
+@given(counts=COUNTS, number=st.integers(1, 30), quick=st.booleans())
+def test_every_round_holds_each_configuration_once_whatever_its_order(
+    counts: list[int], number: int, quick: bool
+) -> None:
+    chosen = Settings(quick=quick)
+    names = [trial.name for trial in timing_round(chosen, counts, number)]
+
+    assert len(set(names)) == len(names)
+    assert set(names) == {trial.name for trial in timing_round(chosen, counts, 1)}
+    assert len(names) == 1 + len(counts) + (0 if quick else sum(count > 1 for count in counts))
+
+
+@hypothesis.settings(deadline=None)
+@given(counts=COUNTS, first=st.integers(1, 20))
+def test_over_as_many_rounds_as_configurations_each_takes_each_position_once(counts: list[int], first: int) -> None:
+    size = len(timing_round(Settings(), counts, 1))
+    taken = Counter(
+        (trial.name, position)
+        for number in range(first, first + size)
+        for position, trial in enumerate(timing_round(Settings(), counts, number))
+    )
+
+    assert len(taken) == size * size
+    assert set(taken.values()) == {1}
+
+
+@hypothesis.settings(deadline=None)
+@given(counts=COUNTS, number=st.integers(1, 1000), seed=st.integers(0, 10**9))
+def test_all_trials_of_a_round_share_a_seed_that_no_other_round_has(counts: list[int], number: int, seed: int) -> None:
+    chosen = Settings(seed=seed)
+
+    assert {trial.seed for trial in timing_round(chosen, counts, number)} == {seed + number}
+    assert seed + number != accuracy_trials(chosen, counts)[0].seed
+
+
+def test_nothing_is_expected_before_anything_was_seen() -> None:
+    assert expected_remaining([BASELINE], []) is None
+    assert fits_budget([BASELINE], [], elapsed=1, budget=2)
+    assert not fits_budget([BASELINE], [], elapsed=2, budget=2)
+
+
+def test_a_trial_is_expected_to_take_the_median_of_its_like() -> None:
+    seen = [(BASELINE, 10.0), (replace(BASELINE, seed=3), 12.0), (BASELINE, 90.0), (TWO, 7.0)]
+
+    assert expected_remaining([BASELINE, TWO], seen) == 12.0 + 7.0
+    assert expected_remaining([], seen) == 0
+
+
+def test_without_its_like_a_trial_takes_as_long_as_its_configuration_did_or_as_the_longest() -> None:
+    longer = replace(TWO, kind="accuracy", epochs=3)
+    copies = replace(BASELINE, kind="ceiling", copies=2)
+
+    assert expected_remaining([TWO], [(longer, 30.0), (BASELINE, 40.0)]) == 30.0
+    assert expected_remaining([copies], [(longer, 30.0), (BASELINE, 40.0)]) == 40.0
+
+
+def test_a_round_fits_when_it_is_expected_to_end_within_the_budget() -> None:
+    seen = [(BASELINE, 10.0), (TWO, 5.0)]
+
+    assert fits_budget([BASELINE, TWO], seen, elapsed=85.0, budget=100.0)
+    assert not fits_budget([BASELINE, TWO], seen, elapsed=85.1, budget=100.0)

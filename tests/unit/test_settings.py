@@ -1,0 +1,297 @@
+"""Options: what is accepted, what is refused and how, and which source wins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fixtures.errors import UsageError
+from fixtures.settings import CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Option, Settings, build, header
+
+BY_DEST = {option.dest: option for option in OPTIONS}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The default of --reports is probed in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    yield
+    assert not list(tmp_path.rglob(".probe-*"))
+
+
+def refusal(values: dict[str, object], environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(UsageError) as caught:
+        build(values, environ or {})
+    return caught.value.cause
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0",
+        "-1",
+        "two",
+        "2,,4",
+        "",
+        "100000",
+        "2.0",
+        "1e3",
+        "1_000",
+        "+2",
+        " 2",
+        "2, 4",
+        "２",
+        "٣",
+        "9" * 5000,
+    ],
+)
+def test_worker_counts_that_are_not_plain_counts_from_1_to_1024_are_refused(text: str) -> None:
+    shown = text if len(text) < 80 else text[:77] + "..."
+    assert refusal({"workers": text}) == f"--workers={shown!r}: expected counts from 1 to 1024 such as 2 or 2,4."
+
+
+def test_a_worker_count_given_twice_is_refused() -> None:
+    assert refusal({"workers": "2,4,2"}) == "--workers='2,4,2': expected each count once, such as 2,4."
+
+
+@pytest.mark.parametrize(
+    ("dest", "text", "message"),
+    [
+        ("epochs", "0", "--epochs='0': expected a whole number from 1 to 1,000."),
+        ("rounds", "0", "--rounds='0': expected a whole number from 1 to 1,000."),
+        ("rounds", "1001", "--rounds='1001': expected a whole number from 1 to 1,000."),
+        ("timing_epochs", "0", "--timing-epochs='0': expected a whole number from 1 to 1,000."),
+        ("cpus_per_worker", "0", "--cpus-per-worker='0': expected a whole number from 1 to 1,024."),
+        ("seed", "-1", "--seed='-1': expected a whole number from 0 to 1,000,000,000."),
+        ("seed", "1000000001", "--seed='1000000001': expected a whole number from 0 to 1,000,000,000."),
+        ("keep", "always ", f"--keep='always ': expected one of {', '.join(KEEP)}."),
+        ("collective", "NCCL", f"--collective='NCCL': expected one of {', '.join(COLLECTIVES)}."),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_what_is_accepted(dest: str, text: str, message: str) -> None:
+    assert refusal({dest: text}) == message
+
+
+def test_an_unknown_cluster_is_refused_with_the_known_ones() -> None:
+    assert re.fullmatch(rf"--cluster='nowhere': expected .*{', '.join(CLUSTERS)}\.", refusal({"cluster": "nowhere"}))
+
+
+@pytest.mark.parametrize("text", ["0", "-128", "60001", "1e3", "128.0", "1_28", "", "9" * 30])
+def test_a_batch_that_is_no_count_of_training_samples_is_refused(text: str) -> None:
+    assert refusal({"batch_size": text}) == (
+        f"--batch-size={text!r}: expected a whole number from 1 to 60,000 (the training samples)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch", "workers", "message"),
+    [
+        (
+            "100",
+            "2,3",
+            "--batch-size='100': expected a batch that 3 workers share evenly, such as 96 or 102.",
+        ),
+        ("7", "2,4", "--batch-size='7': expected a batch that 2 and 4 workers share evenly, such as 4 or 8."),
+        ("1", "2", "--batch-size='1': expected a batch that 2 workers share evenly, such as 2."),
+        ("59999", "7", "--batch-size='59999': expected a batch that 7 workers share evenly, such as 59997."),
+        ("128", "1009,1013", "--workers='1009,1013': expected counts with a common multiple up to 60,000."),
+    ],
+)
+def test_a_batch_that_workers_cannot_share_evenly_is_refused_with_the_nearest_that_they_can(
+    batch: str, workers: str, message: str
+) -> None:
+    assert refusal({"batch_size": batch, "workers": workers}) == message
+
+
+def test_a_default_batch_that_the_workers_cannot_share_is_named_as_the_default() -> None:
+    assert refusal({"workers": "3"}).startswith("--batch-size='128' (default): expected a batch that 3 workers")
+
+
+@pytest.mark.parametrize(
+    ("text", "example"),
+    [("98", "0.98"), ("98%", "0.98"), ("99.5", "0.995"), ("nan", "0.98"), ("-0.5", "0.98")],
+)
+def test_an_accuracy_in_percent_is_refused_with_the_share_that_was_meant(text: str, example: str) -> None:
+    assert refusal({"min_accuracy": text}) == (
+        f"--min-accuracy={text!r}: expected a share from 0 to 1 such as {example}."
+    )
+
+
+@pytest.mark.parametrize("text", ["2", "2:", ":1.5", "2:0", "2:-1", "2:nan", "2:inf", "2:1.5,", "0:1", "2:1:1", "2=1"])
+def test_a_speedup_map_with_garbage_is_refused(text: str) -> None:
+    assert refusal({"min_speedup": text}) == (
+        f"--min-speedup={text!r}: expected pairs such as 2:1.5,4:2.5, up to 1024."
+    )
+
+
+def test_a_speedup_map_that_names_a_count_twice_is_refused() -> None:
+    assert "expected each worker count once" in refusal({"min_speedup": "2:1.5,2:1.6"})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10m", 600), ("600s", 600), ("600", 600), ("1h", 3600), ("1.5m", 90), (".5h", 1800)],
+)
+def test_a_time_budget_is_seconds_unless_it_has_another_unit(text: str, seconds: float) -> None:
+    assert build({"time_budget": text}, {}).time_budget == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0m", "-5m", "nan", "25h", "10 m", "10min", "1e3", "", "5m30s"])
+def test_a_time_budget_out_of_range_or_shape_is_refused(text: str) -> None:
+    assert (
+        refusal({"time_budget": text}) == f"--time-budget={text!r}: expected a time from 1s to 24h such as 10m or 600s."
+    )
+
+
+def test_a_small_time_budget_without_unit_is_refused_because_minutes_may_be_meant() -> None:
+    assert refusal({"time_budget": "10"}).endswith("expected a unit with so small a number, 10s or 10m.")
+
+
+def test_a_reports_folder_may_be_missing_with_its_parents_and_is_not_made_yet(tmp_path: Path) -> None:
+    path = tmp_path / "with space" / "deep"
+
+    assert build({"reports": str(path)}, {}).reports == path
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reports_path_at_or_below_a_file_is_refused_naming_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+
+    assert refusal({"reports": str(file)}) == f"--reports={str(file)!r}: expected a folder, {str(file)!r} is no folder."
+    assert f"{str(file)!r} is no folder" in refusal({"reports": str(file / "below")})
+
+
+def test_a_reports_path_that_is_a_broken_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+
+    assert "link' is no folder" in refusal({"reports": str(tmp_path / "link")})
+
+
+def test_a_reports_folder_that_cannot_be_written_to_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.mkdtemp", read_only)
+
+    assert refusal({}) == (
+        "--reports='reports' (default): expected a folder that can be written to (Read-only file system)."
+    )
+
+
+@pytest.mark.parametrize("text", ["", "~/reports", "a\0b", "a\ud800b", "x" * 300, "x" * 300 + "/y"])
+def test_a_reports_path_that_no_folder_can_have_is_refused(text: str) -> None:
+    assert refusal({"reports": text}).startswith("--reports=")
+
+
+def test_the_command_line_beats_the_environment_that_beats_the_ini_file_that_beats_the_default() -> None:
+    ini, environ = {"epochs": "7", "rounds": "5"}, {"EPOCHS": "6", "ROUNDS": "9", "BATCH_SIZE": ""}
+
+    assert build({"epochs": "4"}, environ, ini).epochs == 4
+    assert build({"epochs": None}, environ, ini).epochs == 6
+    assert build({}, {}, ini).epochs == 7
+    assert build({}, environ, ini) == replace(Settings(), epochs=6, rounds=5)
+    assert build({}, {}) == Settings()
+
+
+def test_an_error_names_where_the_value_came_from() -> None:
+    assert refusal({}, {"EPOCHS": "x"}) == "EPOCHS='x' (environment): expected a whole number from 1 to 1,000."
+    assert refusal({}, {"BATCH_SIZE": "25"}).startswith("BATCH_SIZE='25' (environment): expected a batch that 2")
+    with pytest.raises(UsageError, match=r"^cluster='moon' \(ini file\): expected "):
+        build({}, {}, {"cluster": "moon"})
+
+
+def test_quick_is_two_epochs_one_round_and_no_ceiling() -> None:
+    quick = build({"quick": True}, {}, {"epochs": "9"})
+
+    assert (quick.epochs, quick.rounds, quick.ceiling) == (2, 1, False)
+    assert Settings().ceiling
+
+
+def test_what_was_given_explicitly_wins_over_quick() -> None:
+    assert build({"quick": True, "epochs": "5"}, {}).epochs == 5
+    assert build({"quick": True}, {"EPOCHS": "5"}).epochs == 5
+    assert build({"quick": True, "rounds": "2"}, {}).rounds == 2
+
+
+def test_a_flag_can_be_set_by_an_ini_file_and_refuses_other_words() -> None:
+    assert build({"strict_verdict": False}, {}, {"strict_verdict": "true"}).strict_verdict
+    with pytest.raises(UsageError, match=r"^quick='yes' \(ini file\): expected one of true, false\.$"):
+        build({}, {}, {"quick": "yes"})
+
+
+def test_a_threshold_is_the_entry_of_its_own_or_half_of_each_further_worker() -> None:
+    chosen = Settings(min_speedup=((2, 1.8),))
+
+    assert [chosen.threshold(n) for n in (1, 2, 3, 4, 8)] == [None, 1.8, 2.0, 2.5, 4.5]
+    assert Settings(min_speedup=((1, 0.9),)).threshold(1) == 0.9
+
+
+def test_each_option_is_one_field_with_the_same_default() -> None:
+    assert [option.dest for option in OPTIONS] == [field.name for field in fields(Settings)]
+    for option in OPTIONS:
+        assert option.parse(option.default) == getattr(Settings(), option.dest)
+        assert "%" not in option.usage  # argparse would expand it
+
+
+def test_the_header_shows_every_option_in_a_form_that_is_accepted_again() -> None:
+    chosen = build({"workers": "4,2", "min_speedup": "2:1.25", "time_budget": "90s", "quick": True}, {})
+    shown = dict(entry.split("=", 1) for entry in header(chosen))
+
+    assert shown["time-budget"] == "90s"
+    assert len(shown) == len(OPTIONS)
+    assert build({}, {}, {name.replace("-", "_"): value for name, value in shown.items()}) == chosen
+    assert "workers=2" in header(Settings())
+    assert "min-speedup=2:1.5,4:2.5" in header(Settings())
+
+
+def parsed(option: Option, text: str) -> object:
+    try:
+        return option.parse(text)
+    except UsageError as error:
+        return error
+
+
+NUMERIC = [option for option in OPTIONS if option.dest != "reports"]
+NEAR_MISSES = st.text("0123456789.,:-+_ eEnaif%smh٣２\n", max_size=12) | st.text(max_size=20)
+
+
+@settings(max_examples=150, deadline=None)
+@given(option=st.sampled_from(NUMERIC), text=NEAR_MISSES)
+def test_a_parser_accepts_or_refuses_in_one_line_and_never_fails_otherwise(option: Option, text: str) -> None:
+    value = parsed(option, text)
+    if isinstance(value, UsageError):
+        assert value.cause.startswith(f"{option.flag}={text!r}: expected ")
+        assert "\n" not in value.cause
+    else:
+        assert option.parse(option.show(value)) == value
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(max_size=20))
+def test_the_reports_parser_fails_in_no_other_way_either(text: str) -> None:
+    value = parsed(BY_DEST["reports"], "below/" + text)
+
+    assert isinstance(value, Path) or str(value).startswith("--reports=")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    batch=st.integers(1, 60_000),
+    workers=st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True),
+)
+def test_every_batch_that_a_refusal_proposes_is_accepted(batch: int, workers: list[int]) -> None:
+    counts = ",".join(map(str, workers))
+    try:
+        chosen = build({"batch_size": str(batch), "workers": counts}, {})
+    except UsageError as error:
+        for proposed in error.cause.rstrip(".").partition("such as ")[2].split(" or "):
+            assert build({"batch_size": proposed, "workers": counts}, {}).batch_size == int(proposed)
+    else:
+        assert all(chosen.batch_size % count == 0 for count in workers)
