@@ -15,6 +15,7 @@ from pathlib import Path
 from trainer import data
 from trainer.progress import READY, show
 from trainer.result import RankRecord, TrialResult, encode
+from trainer.work import Work
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist.npz"
 
@@ -55,10 +56,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
 
         own = [each for each in _without(arguments, "--copies") if each != "--wait-for-start"]
         return copies.run(own, options.copies, options.cpus, options.timeout, marks, show)
-    from trainer import training  # noqa: PLC0415 - seconds of TensorFlow, which the command line need not pay
-
-    marks["import"] = time.time()
-    work = training.Work(
+    work = Work(
         seed=options.seed,
         epochs=options.epochs,
         batch_size=options.batch_size,
@@ -72,6 +70,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         from trainer import ray_train  # noqa: PLC0415 - the baseline imports no Ray
 
         return ray_train.run(work, options.workers, marks, show)
+    from trainer import training  # noqa: PLC0415 - seconds of TensorFlow, which the command line need not pay
+
+    marks["import"] = time.time()
     hold = wait_for_start if options.wait_for_start else lambda: None
     return (training.train(work, 0, 1, dict(marks), show, hold),)
 

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import ray
-from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
-from ray.train.tensorflow import TensorflowTrainer
+from trainer import deferred
 
-from trainer import training
-from trainer.progress import Progress, show
-from trainer.result import RankRecord
-from trainer.training import Work
+deferred.defer()
 
+import ray  # noqa: E402 - after the stand-in
+from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context  # noqa: E402
+from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
 
-class Records:
-    """Takes every rank's record; Ray Train itself hands back only what rank 0 returns."""
+from trainer.progress import Progress, show  # noqa: E402
+from trainer.records import Records  # noqa: E402
+from trainer.result import RankRecord  # noqa: E402
+from trainer.work import Work  # noqa: E402
 
-    def __init__(self) -> None:
-        self._records: list[RankRecord] = []
-
-    def add(self, record: RankRecord) -> None:
-        """Keep one rank's record."""
-        self._records.append(record)
-
-    def all(self) -> list[RankRecord]:
-        """The records by rank."""
-        return sorted(self._records, key=lambda record: record.rank)
+RAY_TRAIN = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # 2 by default: how late the end of training is noticed
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor for spot instances, which start up beside the workers
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints a worker's lines a second time
+}
+"""Ray Train's own settings; they reach its controller and workers from the driver's environment."""
 
 
 def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -> tuple[RankRecord, ...]:
     """Train with N Ray Train workers and return what each of them hands over, by rank."""
     progress({"phase": "ray"})
-    ray.init(address="auto", configure_logging=False)
+    os.environ.update(RAY_TRAIN)
+    ray.init(
+        address="auto",
+        configure_logging=False,
+        runtime_env={"worker_process_setup_hook": "trainer.deferred.defer"},
+    )
     marks["ray"] = time.time()
     progress({"phase": "workers"})
     records = ray.remote(num_cpus=0)(Records).remote()
@@ -51,7 +52,7 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
                 placement_strategy="SPREAD",
             ),
             run_config=RunConfig(
-                storage_path=str(Path(storage)),
+                storage_path=storage,
                 # One failure ends the trial: a restarted worker would be another measurement.
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
             ),
@@ -64,6 +65,10 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
 
 def _worker(config: dict[str, Any]) -> None:
     marks = {"worker": time.time()}
+    deferred.restore()
+    from trainer import training  # noqa: PLC0415 - TensorFlow is imported here, and nowhere else
+
+    marks["import"] = time.time()
     context = get_context()
     record = training.train(
         Work(**config["work"]),

@@ -73,7 +73,7 @@ class Ring:
         self._previous.close()
 
     def _exchange(self, outgoing: Vector, incoming: Vector) -> None:
-        out, into = memoryview(outgoing).cast("B"), memoryview(incoming).cast("B")
+        out, into = outgoing.data.cast("B"), incoming.data.cast("B")
         sent = received = 0
         while sent < len(out) or received < len(into):
             moved = 0

@@ -7,7 +7,6 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from trainer import data, model, schedule
 from trainer.collective import Collective, connect
 from trainer.progress import Progress
 from trainer.result import EpochRecord, Means, Probe, RankRecord
+from trainer.work import Work
 
 LEARNING_RATE = 0.001
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7  # Kingma & Ba 2015, as Keras sets them
@@ -25,29 +25,6 @@ PROBE_UPDATES = 20
 PROBE_LEARNING_RATE = 0.05
 TRACED_UPDATES = 32
 EVALUATION_BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one trial has to do, the same for every rank.
-
-    Attributes:
-        batch_size: global batch, divided among the ranks.
-        threads: TensorFlow's threads for each rank: its CPUs.
-        data: path of the MNIST archive.
-        collective: "auto", "ring" or "tensorflow".
-        probe: whether to run the equivalence probe before training.
-        evaluate: whether rank 0 computes the test accuracy after every epoch.
-    """
-
-    seed: int
-    epochs: int
-    batch_size: int
-    threads: int
-    data: str
-    collective: str
-    probe: bool
-    evaluate: bool
 
 
 def configure_threads(threads: int) -> None:

@@ -1,0 +1,30 @@
+"""What one trial has to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one trial has to do, the same for every rank.
+
+    Attributes:
+        seed: of weights, batches and dropout.
+        epochs: how long it trains.
+        batch_size: global batch, divided among the ranks.
+        threads: TensorFlow's threads for each rank: its CPUs.
+        data: path of the MNIST archive.
+        collective: "auto", "ring" or "tensorflow".
+        probe: whether to run the equivalence probe before training.
+        evaluate: whether rank 0 computes the test accuracy after every epoch.
+    """
+
+    seed: int
+    epochs: int
+    batch_size: int
+    threads: int
+    data: str
+    collective: str
+    probe: bool
+    evaluate: bool
