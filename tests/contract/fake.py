@@ -62,6 +62,9 @@ class FakeProvider:
         into.mkdir(parents=True, exist_ok=True)
         (into / "fake.log").write_text("nothing happened\n", encoding="utf-8")
 
+    def keep_running(self) -> None:
+        """It holds nothing that could outlive this process."""
+
     def down(self) -> None:
         """Forget that it is up."""
         self._up = False

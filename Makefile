@@ -1,0 +1,40 @@
+# make e2e: the measurement. make test: everything that needs no Kubernetes. Both install what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CLUSTER ?= local
+ARGS ?=
+INSTALLED := $(VENV)/.installed
+
+.PHONY: e2e test lint install gc clean help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+e2e: $(INSTALLED) ## train without Ray and with Ray Train, prove the same work, measure (ARGS="--workers=2,4")
+	$(BIN)/python -m pytest -m e2e --cluster=$(CLUSTER) $(ARGS)
+
+test: lint ## format, lint, types, unit and contract tests, real clusters, and one short real run
+	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+	$(BIN)/python -m pytest -m e2e --quick --reports=reports/quick
+
+lint: $(INSTALLED) ## ruff and mypy on the whole tree
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+install: $(INSTALLED) ## create .venv with the pinned packages
+
+# The mark is set last: an installation that was cut off is done again.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
+	  "Python %d.%d: Python 3.11 to 3.13 is needed. Name one with make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,kind]'
+	@touch $(INSTALLED)
+
+gc: $(INSTALLED) ## end embedded clusters that earlier runs left or kept
+	$(BIN)/python -m fixtures.processes gc
+
+clean: ## remove .venv, caches and reports
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info reports/*
