@@ -143,14 +143,26 @@ def decode(log: str) -> TrialResult:
     if len(lines) != 1:
         raise BrokenResult(f"expected one {MARKER} line in the job's log, found {len(lines)}")
     parts = lines[0].split(" ", 3)
-    if len(parts) != 4 or not parts[1].isdigit():
+    if len(parts) != 4 or not (parts[1].isascii() and parts[1].isdigit()):
         raise BrokenResult(f"the {MARKER} line is cut short: {lines[0][:80]!r}")
     _, length, digest, body = parts
     if len(body) != int(length):
         raise BrokenResult(f"the {MARKER} line announces {length} bytes and has {len(body)}: the log is cut")
     if hashlib.sha256(body.encode()).hexdigest() != digest:
         raise BrokenResult(f"the {MARKER} line does not match its SHA-256: the log is damaged")
-    return from_dict(TrialResult, json.loads(body))
+    return from_dict(TrialResult, parse_json(body))
+
+
+def parse_json(text: str) -> Any:
+    """JSON without NaN and infinities, which are no figures. Raises BrokenResult."""
+
+    def refuse(constant: str) -> None:
+        raise BrokenResult(f"{constant} is not a figure")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise BrokenResult(f"not JSON: {error}") from error
 
 
 def from_dict(kind: type[T], value: object, at: str = "") -> T:

@@ -83,17 +83,24 @@ class Ring:
                     sent += moved
                 except BlockingIOError:
                     moved = 0
+                except OSError as error:
+                    raise self._lost(1, error) from error
             if received < len(into):
                 try:
                     got = self._previous.recv_into(into[received:])
                 except BlockingIOError:
                     got = -1
+                except OSError as error:
+                    raise self._lost(-1, error) from error
                 if got == 0:
-                    raise LostRank(f"rank {self.rank}: rank {(self.rank - 1) % self.world_size} closed the ring")
+                    raise self._lost(-1, "it closed the ring")
                 received += max(got, 0)
                 moved += max(got, 0)
             if not moved:
                 self._wait(writing=sent < len(out), reading=received < len(into))
+
+    def _lost(self, step: int, why: object) -> LostRank:
+        return LostRank(f"rank {self.rank}: lost rank {(self.rank + step) % self.world_size} ({why})")
 
     def _wait(self, *, writing: bool, reading: bool) -> None:
         remaining = self._deadline - time.monotonic()

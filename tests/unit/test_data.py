@@ -1,0 +1,55 @@
+"""MNIST: whole, or an error that names the file and both hashes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer import data
+from trainer.__main__ import MNIST, main
+
+
+def test_the_archive_in_the_repository_is_mnist() -> None:
+    mnist = data.load(MNIST)
+
+    assert mnist.train_images.shape == (60_000, 28, 28, 1)
+    assert mnist.test_images.shape == (10_000, 28, 28, 1)
+    assert mnist.train_images.dtype == np.float32
+    assert (mnist.train_images.min(), mnist.train_images.max()) == (0, 1)
+    assert sorted(set(mnist.train_labels.tolist())) == sorted(set(mnist.test_labels.tolist())) == list(range(10))
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive"])
+def test_a_damaged_archive_is_an_error_that_names_file_expected_and_actual_hash(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "mnist.npz"
+    file.write_bytes(content)
+
+    with pytest.raises(data.DamagedData) as error:
+        data.load(file)
+
+    expected, actual = data.SHA256, hashlib.sha256(content).hexdigest()
+    assert str(error.value) == f"MNIST at {file} is damaged: expected SHA-256 {expected}, got {actual}"
+
+
+def test_a_missing_archive_is_an_error_that_names_file_and_expected_hash(tmp_path: Path) -> None:
+    with pytest.raises(
+        data.DamagedData, match=f"No such file or directory; expected a file with SHA-256 {data.SHA256}"
+    ):
+        data.load(tmp_path / "mnist.npz")
+    with pytest.raises(data.DamagedData, match="Is a directory"):
+        data.load(tmp_path)
+
+
+def test_the_trainer_ends_with_the_sentence_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def damaged(*_: object) -> None:
+        raise data.DamagedData("MNIST at /gone: no such file")
+
+    monkeypatch.setattr("trainer.__main__.run", damaged)
+
+    assert main(["--workers", "0"]) == 3
+    assert capsys.readouterr().err == "trainer: MNIST at /gone: no such file\n"

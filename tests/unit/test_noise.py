@@ -1,0 +1,187 @@
+"""What else a machine did during a trial, from the files that a kernel shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import psutil
+import pytest
+
+from fixtures import noise
+from fixtures.noise import Noise, Watch
+from tests.unit.trials import QUIET
+
+
+class Times(NamedTuple):
+    user: float
+    idle: float
+    steal: float
+
+
+class Machine:
+    """A machine whose clock, counters and processes a test moves by hand."""
+
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
+        self.proc, self.cgroup = root / "proc", root / "cgroup"
+        self.now, self.times = 100.0, Times(1000.0, 1000.0, 50.0)
+        self.seconds: dict[int, float] = {}
+        self.ours: set[int] = set()
+        patch.setattr(noise, "time", SimpleNamespace(monotonic=lambda: self.now))
+        patch.setattr(psutil, "cpu_times", lambda: self.times)
+        patch.setattr(psutil, "process_iter", self._processes)
+        patch.setattr(psutil, "Process", lambda: SimpleNamespace(pid=1, children=lambda recursive: []))
+
+    def _processes(self) -> list[SimpleNamespace]:
+        return [self._process(pid) for pid in self.seconds]
+
+    def _process(self, pid: int) -> SimpleNamespace:
+        def cpu_times() -> SimpleNamespace:
+            if self.seconds[pid] < 0:
+                raise psutil.NoSuchProcess(pid)
+            return SimpleNamespace(user=self.seconds[pid], system=0.0)
+
+        return SimpleNamespace(pid=pid, cpu_times=cpu_times, create_time=lambda: 5.0)
+
+    def write(self, file: str, text: str) -> None:
+        path = (self.proc if file.startswith("pressure") else self.cgroup) / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def watch(self) -> Watch:
+        return Watch(lambda: frozenset(self.ours), self.proc, self.cgroup)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return Machine(tmp_path, monkeypatch)
+
+
+def test_a_quiet_machine_makes_no_noise_and_what_it_does_not_tell_is_none(machine: Machine) -> None:
+    watch = machine.watch()
+    machine.now += 10
+
+    found = watch.end()
+
+    assert found == Noise(steal=None, throttled=None, foreign_cores=0.0, pressure=None)
+    assert found.why == ""
+
+
+def test_stolen_time_is_a_share_of_all_cpu_time(machine: Machine) -> None:
+    watch = machine.watch()
+    machine.now, machine.times = machine.now + 10, Times(1008.0, 1010.0, 52.0)
+
+    assert watch.end().steal == pytest.approx(2 / 20)
+
+
+@pytest.mark.parametrize("file", ["cpu.stat", "cpu/cpu.stat"])
+def test_throttling_is_a_share_of_the_periods_by_either_version_of_control_groups(machine: Machine, file: str) -> None:
+    machine.write(file, "usage_usec 5\nnr_periods 100\nnr_throttled 10\n")
+    watch = machine.watch()
+    machine.write(file, "usage_usec 9\nnr_periods 200\nnr_throttled 35\n")
+    machine.now += 10
+
+    assert watch.end().throttled == pytest.approx(0.25)
+
+
+def test_a_control_group_without_a_quota_tells_nothing(machine: Machine) -> None:
+    machine.write("cpu.stat", "usage_usec 5\nuser_usec 3\n")
+    watch = machine.watch()
+    machine.now += 10
+
+    assert watch.end().throttled is None
+
+
+def test_memory_pressure_is_a_share_of_the_time(machine: Machine) -> None:
+    machine.write("pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\nfull total=0\n")
+    watch = machine.watch()
+    machine.write("pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\nfull total=0\n")
+    machine.now += 10
+
+    assert watch.end().pressure == pytest.approx(0.15)
+
+
+def test_cores_that_others_kept_busy_are_counted_also_of_processes_that_came_later(machine: Machine) -> None:
+    machine.seconds = {7: 100.0, 8: 50.0}
+    watch = machine.watch()
+    machine.seconds = {7: 104.0, 9: 1.0}
+    machine.now += 10
+
+    assert watch.end().foreign_cores == pytest.approx(0.5)
+
+
+def test_our_own_processes_are_no_noise(machine: Machine) -> None:
+    machine.seconds, machine.ours = {1: 0.0, 7: 0.0}, {7}
+    watch = machine.watch()
+    machine.seconds, machine.ours = {1: 3.0, 7: 10.0, 8: 10.0}, {7, 8}
+    machine.now += 10
+
+    assert watch.end().foreign_cores == 0.0
+
+
+def test_a_process_of_ours_that_is_no_longer_known_as_ours_is_no_noise(machine: Machine) -> None:
+    machine.seconds, machine.ours = {7: 500.0}, {7}
+    watch = machine.watch()
+    machine.seconds, machine.ours = {7: 500.1}, set()
+    machine.now += 10
+
+    assert watch.end().foreign_cores == 0.0
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_skipped(machine: Machine) -> None:
+    machine.seconds = {7: 1.0}
+    watch = machine.watch()
+    machine.seconds = {7: -1.0}
+    machine.now += 10
+
+    assert watch.end().foreign_cores == 0.0
+
+
+@pytest.mark.parametrize(
+    ("over", "why"),
+    [
+        (replace(QUIET, steal=0.06), "6% of the CPU time stolen by other machines (limit 5%)"),
+        (replace(QUIET, throttled=0.5), "CPU quota used up in 50% of its periods (limit 5%)"),
+        (replace(QUIET, foreign_cores=0.3), "other programs kept 0.30 cores busy (limit 0.25)"),
+        (replace(QUIET, pressure=0.1), "10% of the time some process waited for memory (limit 5%)"),
+    ],
+)
+def test_what_is_over_its_limit_is_named_with_figure_and_limit(over: Noise, why: str) -> None:
+    assert over.why == why
+    assert replace(over, steal=0.9).why.startswith("90% of the CPU time stolen")
+
+
+def test_what_is_at_its_limit_is_not_over_it() -> None:
+    assert Noise(noise.STEAL, noise.THROTTLED, noise.FOREIGN_CORES, noise.PRESSURE).why == ""
+
+
+def test_the_real_machine_can_be_watched() -> None:
+    nothing: Callable[[], frozenset[int]] = frozenset
+
+    found = Watch(nothing).end()
+
+    assert found.foreign_cores >= 0
+
+
+def test_a_program_that_came_and_went_within_a_trial_is_counted_when_it_was_looked_at(machine: Machine) -> None:
+    watch = machine.watch()
+    machine.now += noise.LOOK_SECONDS
+    machine.seconds[7] = 3.0
+    watch.look()
+    machine.now = 110.0
+    del machine.seconds[7]
+
+    assert watch.end().foreign_cores == pytest.approx(0.3)
+
+
+def test_two_looks_are_some_seconds_apart(machine: Machine) -> None:
+    watch = machine.watch()
+    machine.seconds[7] = 3.0
+    watch.look()
+    machine.now = 110.0
+    del machine.seconds[7]
+
+    assert watch.end().foreign_cores == 0.0

@@ -1,0 +1,228 @@
+"""The documentation says what is true: its commands, options, verdicts, numbers, links and layout exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fixtures import noise, work
+from fixtures.plan import LOOK_LEVEL, looks
+from fixtures.settings import OPTIONS, Settings, build
+from fixtures.verdict import Outcome, exit_code
+from trainer import data
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+PAGES = sorted(
+    [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("image/**/*.md"), *ROOT.glob("manifests/*.md")]
+)
+
+TARGETS = set(re.findall(r"^([a-z0-9]+):", MAKEFILE, re.MULTILINE))
+VARIABLES = dict(re.findall(r"^([A-Z]+) \??:?= ?(.*)$", MAKEFILE, re.MULTILINE))
+PYTEST = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+MARKERS = {marker.partition(":")[0] for marker in PYTEST["markers"]}
+ENVIRONMENT = {option.env for option in OPTIONS if option.env}
+ASSIGNMENT = re.compile(r"([A-Z_]+)=(.*)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def commands(text: str) -> list[str]:
+    """Every command of the fenced sh blocks, and every make or pytest command in the running text."""
+    fenced = [line for kind, body in FENCE.findall(text) if kind == "sh" for line in body.splitlines()]
+    inline = re.findall(r"`((?:[A-Z_]+=\S+ )*(?:make|pytest) [^`]+)`", FENCE.sub("", text))
+    return [line for line in (*fenced, *inline) if shlex.split(line, comments=True)]
+
+
+def check(command: str, reports: Path) -> Settings | None:
+    """Fail for a command that the Makefile or pytest would refuse; the settings of one that measures."""
+    words = shlex.split(command, comments=True)
+    environ: dict[str, str] = {}
+    while found := ASSIGNMENT.fullmatch(words[0]):
+        environ[found[1]] = found[2]
+        words = words[1:]
+    assert set(environ) <= ENVIRONMENT, f"{command}: no option is set by {set(environ) - ENVIRONMENT}"
+    if words[0] == "make":
+        return check_make(command, words[1:], reports)
+    if words[0] == ".":
+        assert words[1:] == [f"{VARIABLES['VENV']}/bin/activate"], command
+        return None
+    assert words[0] == "pytest", f"{command}: neither make nor pytest"
+    return check_pytest(command, words[1:], environ, reports)
+
+
+def check_make(command: str, words: list[str], reports: Path) -> Settings | None:
+    settings = None
+    for word in words:
+        variable = ASSIGNMENT.fullmatch(word)
+        if variable is None:
+            assert word in TARGETS, f"{command}: the Makefile has no target {word}"
+        else:
+            assert variable[1] in VARIABLES, f"{command}: the Makefile has no variable {variable[1]}"
+            if variable[1] == "ARGS":
+                settings = check_pytest(command, shlex.split(variable[2]), {}, reports)
+    assert any(word in TARGETS for word in words), f"{command}: names no target"
+    return settings
+
+
+def check_pytest(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings | None:
+    options = {option.flag: option for option in OPTIONS}
+    values: dict[str, object] = {"reports": str(reports)}
+    rest = iter(words)
+    for word in rest:
+        if word == "-m":
+            marker = next(rest)
+            assert marker.removeprefix("not ") in MARKERS, f"{command}: no marker {marker}"
+        elif word != "--help":
+            flag, equals, value = word.partition("=")
+            assert flag in options, f"{command}: pytest has no option {flag}"
+            assert options[flag].is_flag is not bool(equals), (
+                f"{command}: {flag} takes {'no' if options[flag].is_flag else 'a'} value"
+            )
+            values[options[flag].dest] = value or True
+    return build(values, environ)
+
+
+def table(heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading of the README, without its header."""
+    rows = [line for line in section(heading).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def section(heading: str) -> str:
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"README.md has no section {heading!r}"
+    return found[1]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_is_one_that_make_or_pytest_accepts(page: Path, tmp_path: Path) -> None:
+    for command in commands(page.read_text(encoding="utf-8")):
+        check(command, tmp_path)
+
+
+def test_the_readme_has_the_two_commands_and_they_are_found() -> None:
+    found = [shlex.split(command, comments=True) for command in commands(README)]
+
+    assert ["make", "e2e"] in found
+    assert ["make", "test"] in found
+    assert ["pytest", "-m", "e2e", "--workers=2,4"] in found
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("make everything", "no target everything"),
+        ("make CLUSTER=local", "names no target"),
+        ("make e2e SPEED=11", "no variable SPEED"),
+        ("make e2e ARGS='--worker=2'", "no option --worker"),
+        ("pytest -m e2e --worker=2", "no option --worker"),
+        ("pytest -m e2e --workers", "takes a value"),
+        ("pytest -m e2e --quick=yes", "takes no value"),
+        ("pytest -m slow", "no marker slow"),
+        ("EPOCH=15 pytest -m e2e", "no option is set by"),
+        ("pip install ray", "neither make nor pytest"),
+    ],
+)
+def test_a_command_that_would_fail_is_found(command: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=why):
+        check(command, tmp_path)
+
+
+def test_a_command_sets_what_it_says(tmp_path: Path) -> None:
+    settings = check("EPOCHS=15 BATCH_SIZE=256 pytest -m e2e --workers=2,4  # both", tmp_path)
+
+    assert settings is not None
+    assert (settings.epochs, settings.batch_size, settings.workers) == (15, 256, (2, 4))
+
+
+def test_the_table_of_options_is_the_option_table() -> None:
+    rows = table("Options")
+
+    assert [row[0].strip("`").partition("=")[0] for row in rows] == [option.flag for option in OPTIONS]
+    for row, option in zip(rows, OPTIONS, strict=True):
+        flag, default, meaning, environment, ini = row
+        assert flag == f"`{option.flag}{'=' * bool(option.metavar)}{option.metavar}`"
+        assert default == f"`{option.default}`"
+        assert environment == (f"`{option.env}`" if option.env else "")
+        assert ini == f"`{option.dest}`"
+        for choice in option.choices:
+            assert f"`{choice}`" in meaning, f"{option.flag} lacks {choice}"
+
+
+def test_the_table_of_verdicts_has_every_outcome_and_its_exit_codes() -> None:
+    rows = {row[0]: row[-1] for row in table("Verdicts")}
+
+    assert rows.keys() == {outcome.value for outcome in Outcome}
+    for outcome in Outcome:
+        codes = {exit_code(outcome, strict=strict) for strict in (False, True)}
+        assert {int(each) for each in re.findall(r"\d+", rows[outcome.value])} == codes
+
+
+def test_the_numbers_of_the_measurement_are_those_of_the_code() -> None:
+    text = section("How it measures, and why the numbers can be trusted")
+    tolerance = {float(each) for each in re.findall(r"\b1e-\d+", text)}
+
+    assert {work.PROBE_TOLERANCE, work.TRACE_TOLERANCE} <= tolerance
+    assert f"first {work.TRACE_UPDATES} updates" in text
+    assert "after {}, {} and {} rounds".format(*looks(12)) in text
+    assert f"{LOOK_LEVEL:.1%}".replace("%", " %") in text
+    assert f"{noise.STEAL:.0%}".replace("%", " % of the CPU time") in text
+    assert f"{noise.THROTTLED:.0%}".replace("%", " % of its periods") in text
+    assert f"{noise.FOREIGN_CORES} cores" in text
+    assert f"{noise.PRESSURE:.0%}".replace("%", " % of the time") in text
+
+
+def test_the_data_page_names_the_hash_that_is_checked() -> None:
+    assert data.SHA256 in (ROOT / "image/data/README.md").read_text(encoding="utf-8")
+
+
+def test_every_path_of_the_layout_exists() -> None:
+    layouts = [body for page in PAGES for kind, body in FENCE.findall(page.read_text("utf-8")) if kind == "text"]
+    paths = [line.split()[0] for body in layouts for line in body.splitlines() if "  " in line and "->" not in line]
+
+    assert "image/trainer/" in paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_module_is_in_the_architecture_and_no_other() -> None:
+    page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
+    house = page.partition("## Who may know whom")[0]
+    first_cells = re.findall(r"^\| (`.+?) \|", house, re.MULTILINE)
+    described = {each for cell in first_cells for each in re.findall(r"`(\w+)`", cell)}
+    modules = {file.stem for folder in ("fixtures", "image/trainer") for file in (ROOT / folder).glob("*.py")}
+
+    assert described == modules - {"__init__"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_local_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name(page)}: {target}"
+        assert not anchor or anchor in anchors(file), f"{name(page)}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_page_names_a_path_of_somebodys_machine(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    assert re.findall(r"(?<![\w./:~-])/(?:home|root|Users|work|mnt|opt|srv|var|tmp/)\S*", text) == []

@@ -1,0 +1,177 @@
+"""The result line: whole, or an error that says what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.trials import result, spec, with_epoch, with_rank
+from trainer.result import MARKER, BrokenResult, TrialResult, decode, encode
+
+TRIAL = result(spec(2))
+LINE = encode(TRIAL)
+FIGURES = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def line_of(content: Any) -> str:
+    """A line around any content, its length and hash right."""
+    body = content if isinstance(content, str) else json.dumps(content)
+    return f"{MARKER} {len(body)} {hashlib.sha256(body.encode()).hexdigest()} {body}"
+
+
+def content() -> Any:
+    return json.loads(LINE.split(" ", 3)[3])
+
+
+@settings(deadline=None)
+@given(
+    loss=FIGURES,
+    seconds=FIGURES,
+    accuracy=st.none() | FIGURES,
+    seed=st.integers(),
+    host=st.text(),
+    quota=st.none() | FIGURES,
+    marks=st.dictionaries(st.text(), FIGURES, max_size=3),
+    losses=st.lists(FIGURES, max_size=3),
+)
+def test_every_figure_arrives_as_it_was_sent(
+    loss: float,
+    seconds: float,
+    accuracy: float | None,
+    seed: int,
+    host: str,
+    quota: float | None,
+    marks: dict[str, float],
+    losses: list[float],
+) -> None:
+    sent = with_rank(TRIAL, 1, host=host, marks=marks, seed=seed, means=replace(TRIAL.ranks[1].means, quota=quota))
+    sent = with_epoch(sent, 0, loss=loss, seconds=seconds, accuracy=accuracy, first_losses=tuple(losses))
+
+    line = encode(sent)
+
+    assert decode(f"before\n{line}\nafter\n") == sent
+    assert line.splitlines() == [line]
+
+
+def test_the_line_is_found_among_others_and_without_a_last_line_feed() -> None:
+    assert decode(f"TRIAL-PROGRESS {{}}\n{LINE}") == decode(f"{LINE}\r\nbye") == TRIAL
+
+
+@pytest.mark.parametrize("log", ["", "\n\n", "epoch 1\n", MARKER, f"{MARKER}S 1 2 3"])
+def test_a_log_without_the_line_is_an_error(log: str) -> None:
+    with pytest.raises(BrokenResult, match="expected one TRIAL-RESULT line in the job's log, found 0"):
+        decode(log)
+
+
+def test_a_log_with_two_lines_is_an_error() -> None:
+    with pytest.raises(BrokenResult, match="found 2"):
+        decode(f"{LINE}\n{LINE}\n")
+
+
+@pytest.mark.parametrize("before", ["(TrainController pid=7) ", "\x1b[36m", " ", "x"])
+def test_a_line_that_something_was_put_before_is_not_ours(before: str) -> None:
+    with pytest.raises(BrokenResult, match="found 0"):
+        decode(before + LINE)
+
+
+@settings(deadline=None)
+@given(st.integers(0, len(LINE) - 1))
+def test_a_line_that_is_cut_anywhere_is_an_error(length: int) -> None:
+    with pytest.raises(BrokenResult, match=r"found 0|is cut"):
+        decode(LINE[:length])
+
+
+@settings(deadline=None)
+@given(st.integers(len(MARKER) + 1, len(LINE) - 1), st.sampled_from("0 a}x\t"))
+def test_a_line_with_one_other_character_is_an_error(at: int, other: str) -> None:
+    damaged = LINE[:at] + other + LINE[at + 1 :]
+
+    if damaged != LINE:
+        with pytest.raises(BrokenResult, match=r"cut|SHA-256"):
+            decode(damaged)
+
+
+@pytest.mark.parametrize("after", ["\x1b[0m", " ", "another process wrote here"])
+def test_a_line_with_something_after_it_is_an_error(after: str) -> None:
+    with pytest.raises(BrokenResult, match="announces"):
+        decode(LINE + after)
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        (("seed",), "TrialResult.seed"),
+        (("ranks",), "TrialResult.ranks"),
+        (("ranks", 1, "means", "cores"), r"TrialResult.ranks\[1\].means.cores"),
+        (("ranks", 0, "epochs", 1, "accuracy"), r"TrialResult.ranks\[0\].epochs\[1\].accuracy"),
+        (("ranks", 0, "probe", "weights"), r"TrialResult.ranks\[0\].probe.weights"),
+    ],
+)
+def test_a_figure_that_is_missing_is_named(path: tuple[Any, ...], named: str) -> None:
+    whole = inner = content()
+    for step in path[:-1]:
+        inner = inner[step]
+    del inner[path[-1]]
+
+    with pytest.raises(BrokenResult, match=f"{named} is missing from the result"):
+        decode(line_of(whole))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("loss", "0.1", "loss: expected float, got '0.1'"),
+        ("loss", None, "loss: expected float, got None"),
+        ("loss", True, "loss: expected float, got True"),
+        ("updates", 1.5, "updates: expected int, got 1.5"),
+        ("updates", False, "updates: expected int, got False"),
+        ("weights", 7, "weights: expected str, got 7"),
+        ("accuracy", "none", "accuracy: expected float, got 'none'"),
+        ("first_losses", 0.5, "first_losses: expected a list, got 0.5"),
+        ("first_losses", [0.5, None], r"first_losses\[1\]: expected float, got None"),
+    ],
+)
+def test_a_figure_of_another_type_is_named(name: str, value: object, complaint: str) -> None:
+    whole = content()
+    whole["ranks"][0]["epochs"][0][name] = value
+
+    with pytest.raises(BrokenResult, match=rf"TrialResult.ranks\[0\].epochs\[0\].{complaint}"):
+        decode(line_of(whole))
+
+
+def test_content_that_is_no_object_is_an_error() -> None:
+    others: tuple[object, ...] = ([], 7, None)
+    for other in others:
+        with pytest.raises(BrokenResult, match="TrialResult: expected an object"):
+            decode(line_of(other))
+
+
+def test_a_whole_number_will_do_for_a_float_and_absent_stays_none() -> None:
+    whole = content()
+    whole["ranks"][0]["epochs"][0].update(seconds=5, accuracy=None)
+
+    epoch = decode(line_of(whole)).ranks[0].epochs[0]
+
+    assert isinstance(epoch.seconds, float)
+    assert epoch.accuracy is None
+
+
+@pytest.mark.parametrize("figure", [math.nan, math.inf, -math.inf])
+def test_a_figure_that_is_no_number_is_not_sent(figure: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode(with_epoch(TRIAL, 0, loss=figure))
+
+
+def test_the_slowest_rank_counts_and_the_last_accuracy_of_rank_0() -> None:
+    slow: TrialResult = with_epoch(TRIAL, 1, epoch=1, seconds=9.0)
+
+    assert TRIAL.train_seconds == pytest.approx(10.0)
+    assert slow.train_seconds == pytest.approx(14.0)
+    assert TRIAL.accuracy == 0.986

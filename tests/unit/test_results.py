@@ -1,0 +1,111 @@
+"""The result files: what they hold, and that the schema describes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from fixtures.measurement import Run
+from fixtures.results import interval, result_files
+from fixtures.speedup import Speedup
+from fixtures.summary import summarise
+from tests.unit.trials import SPREAD, measurement, run, spec, timing_round, with_epoch
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures" / "results.schema.json").read_text())
+ROUNDS = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in (1, 2, 3)]
+BOTH = [(*round_, *timing_round(number, 10.0, 3.0, 12.0, workers=4)[1:]) for number, round_ in enumerate(ROUNDS, 1)]
+
+
+def files(measured: Run) -> dict[str, Any]:
+    """The files as a reader finds them; each is checked against its part of the schema."""
+    written = result_files(summarise(measured, SPREAD))
+    read = {name: json.loads(json.dumps(content, allow_nan=False)) for name, content in written.items()}
+    for name, content in read.items():
+        part = "comparison" if name == "comparison.json" else "ray_trial" if name.startswith("ray") else "trial"
+        jsonschema.validate(content, {**SCHEMA, "$ref": f"#/$defs/{part}"})
+    return read
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_a_run_of_one_worker_count_leaves_three_files_and_its_comparison_holds_objects() -> None:
+    left = files(run(*ROUNDS))
+
+    assert set(left) == {"baseline_results.json", "ray_results_2workers.json", "comparison.json"}
+    compared = left["comparison.json"]
+    assert {"training_type", "training_time_seconds", "test_accuracy", "epochs_completed"} <= set(compared["baseline"])
+    assert {"training_type", "num_workers", "training_time_seconds"} <= set(compared["ray_distributed"])
+    assert {"speedup", "time_saved_minutes", "time_saved_seconds"} <= set(compared["comparison"])
+    assert compared["baseline"]["training_type"] == "baseline"
+    assert compared["ray_distributed"]["num_workers"] == 2
+    assert compared["comparison"]["time_saved_seconds"] == pytest.approx(14.0)
+    assert compared["comparison"]["time_saved_minutes"] == pytest.approx(14.0 / 60)
+    assert compared["verdict"]["outcome"] == "PASS"
+
+
+def test_a_run_of_several_worker_counts_leaves_a_file_for_each_and_lists() -> None:
+    left = files(run(*BOTH, counts=(2, 4)))
+
+    assert {"ray_results_2workers.json", "ray_results_4workers.json"} < set(left)
+    assert [each["num_workers"] for each in left["comparison.json"]["ray_distributed"]] == [2, 4]
+    assert [each["num_workers"] for each in left["comparison.json"]["comparison"]] == [2, 4]
+
+
+def test_the_trial_files_hold_the_figures_of_the_accuracy_trial_and_the_times_of_the_rounds() -> None:
+    trial = files(run(*ROUNDS))["ray_results_2workers.json"]
+
+    assert trial["training_time_seconds"] == pytest.approx(16.0)
+    assert trial["job_time_seconds"] == pytest.approx(22.0)
+    assert (trial["test_accuracy"], trial["epochs_completed"]) == (0.986, 2)
+    assert (trial["updates"], trial["samples"]) == (20, 120_000)
+    assert trial["timing_rounds_seconds"] == pytest.approx({"1": 5.51, "2": 5.52, "3": 5.53})
+
+
+def test_what_was_not_measured_is_null_and_never_0() -> None:
+    compared = files(run())["comparison.json"]["comparison"]
+
+    absent = ("speedup", "speedup_interval", "efficiency", "job_speedup", "ceiling", "share_of_ceiling")
+    assert {name: compared[name] for name in absent} == dict.fromkeys(absent)
+    assert compared["rounds"] == 0
+
+
+def test_one_round_has_a_speedup_and_no_interval() -> None:
+    compared = files(run(ROUNDS[0]))["comparison.json"]["comparison"]
+
+    assert compared["speedup"] == pytest.approx(10 / 5.51)
+    assert compared["speedup_interval"] is None
+
+
+def test_an_interval_without_an_upper_end_is_none_since_json_has_no_infinity() -> None:
+    assert interval(Speedup(2, (1e-300, 1e300))) is None
+
+
+def test_one_worker_has_no_serial_fraction_and_no_threshold() -> None:
+    rounds = [timing_round(number, 10.0, 10.5 + number / 100, workers=1) for number in (1, 2, 3)]
+
+    compared = files(run(*rounds, counts=(1,)))["comparison.json"]["comparison"]
+
+    assert compared["karp_flatt_serial_fraction"] is compared["threshold"] is None
+    assert compared["verdict"] == "PASS"
+
+
+def test_a_count_without_an_accuracy_trial_leaves_no_file_and_no_comparison() -> None:
+    left = files(run(counts=(2, 4), accuracy=[measurement(spec(0)), measurement(spec(4))]))
+
+    assert set(left) == {"baseline_results.json", "ray_results_4workers.json"}
+
+
+def test_a_trial_without_an_accuracy_leaves_no_file_that_would_have_to_invent_one() -> None:
+    parallel = measurement(spec(2))
+    parallel = replace(parallel, result=with_epoch(parallel.result, 0, epoch=1, accuracy=None))
+
+    left = files(run(*ROUNDS, accuracy=[measurement(spec(0)), parallel]))
+
+    assert set(left) == {"baseline_results.json"}

@@ -1,0 +1,237 @@
+"""Verdicts from what trials handed over, and the way back from a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fixtures.errors import MissingFigure
+from fixtures.measurement import Failure, Measurement, Run
+from fixtures.noise import Noise
+from fixtures.summary import Summary, settings_of, summarise
+from fixtures.verdict import Outcome
+from tests.unit.trials import SETTINGS, SPREAD, measurement, run, spec, timing_round, with_all_ranks, with_epoch
+
+FAST = [timing_round(1, 10.0, 5.5, 10.4), timing_round(2, 10.2, 5.6, 10.5), timing_round(3, 9.9, 5.4, 10.3)]
+SLOW = [timing_round(1, 10.0, 8.0, 10.4), timing_round(2, 10.2, 8.1, 10.5), timing_round(3, 9.9, 7.9, 10.3)]
+WILD = [timing_round(1, 10.0, 8.0, 10.4), timing_round(2, 10.2, 5.0, 10.5), timing_round(3, 9.9, 7.0, 10.3)]
+
+
+def judge(measured: Run) -> Summary:
+    return summarise(measured, SPREAD)
+
+
+def changed(trial: Measurement, **figures: object) -> Measurement:
+    """The trial, but rank 0 hands over something else about its last epoch."""
+    last = trial.spec.epochs - 1
+    return replace(trial, result=with_epoch(trial.result, 0, epoch=last, **figures))
+
+
+def test_fast_rounds_pass() -> None:
+    summary = judge(run(*FAST))
+    two = summary.of(2)
+
+    assert summary.verdict == two.verdict
+    assert two.verdict.outcome is Outcome.PASS
+    assert two.speedup is not None
+    assert two.speedup.ratios == pytest.approx((10 / 5.5, 10.2 / 5.6, 9.9 / 5.4))
+    assert two.job_speedup is not None
+    assert two.job_speedup.ratios[0] == pytest.approx(16 / 11.5)
+    assert two.ceiling is not None
+    assert two.ceiling.ratios[0] == pytest.approx(2 * 10 / 10.4)
+    assert two.share is not None
+    assert two.share.ratios[0] == pytest.approx(10.4 / (2 * 5.5))
+    assert (two.rounds, two.threshold, len(two.proof)) == ((1, 2, 3), 1.5, 8)
+
+
+def test_slow_rounds_are_a_regression() -> None:
+    verdict = judge(run(*SLOW)).verdict
+
+    assert verdict.outcome is Outcome.REGRESSION
+    assert "below the 1.50x asked for" in verdict.why
+
+
+def test_rounds_that_differ_too_much_are_inconclusive() -> None:
+    assert judge(run(*WILD)).verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_slow_rounds_on_a_machine_that_cannot_do_better_are_inconclusive() -> None:
+    crowded = [timing_round(number, 10.0, 8.0 + number / 100, 19.0) for number in (1, 2, 3)]
+
+    verdict = judge(run(*crowded)).verdict
+
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "the machine cannot show 1.50x" in verdict.why
+
+
+def test_too_few_cores_are_not_applicable_and_a_run_without_any_other_count_is_inconclusive() -> None:
+    summary = judge(run(usable_cores=1))
+
+    assert summary.of(2).verdict.outcome is Outcome.NOT_APPLICABLE
+    assert summary.of(2).proof
+    assert summary.verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_run_whose_cluster_failed_is_infra_with_cause_and_remedy() -> None:
+    verdict = judge(run(failures=(Failure("run", "Infra", "A node is gone.", "See the evidence."),))).verdict
+
+    assert verdict.outcome is Outcome.INFRA
+    assert verdict.why == "A node is gone. See the evidence."
+
+
+def test_a_trial_without_a_figure_is_a_regression_of_its_own_count_only() -> None:
+    four = measurement(spec(4), seconds=9.0)
+    accuracy = [measurement(spec(0), seconds=30.0), four]
+    rounds = [timing_round(number, 10.0, 3.0 + number / 100, 11.0, workers=4) for number in (1, 2, 3)]
+    failed = Failure("2 workers", "MissingFigure", "2 workers: no result.", "")
+
+    summary = judge(run(*rounds, counts=(2, 4), accuracy=accuracy, failures=(failed,)))
+
+    assert summary.of(2).verdict.why == "2 workers: no result."
+    assert summary.of(4).verdict.outcome is Outcome.PASS
+    assert summary.verdict.outcome is Outcome.REGRESSION
+
+
+def test_an_accuracy_below_the_one_asked_for_is_a_regression_that_names_the_side() -> None:
+    trials = [changed(measurement(spec(0)), accuracy=0.979), changed(measurement(spec(2)), accuracy=0.981)]
+
+    verdict = judge(run(*FAST, accuracy=trials)).verdict
+
+    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.why == "The test accuracy of baseline is 0.9790 after 2 epochs, below the 0.98 asked for."
+
+
+def test_an_accuracy_that_is_missing_is_a_regression_and_no_zero() -> None:
+    trials = [measurement(spec(0)), changed(measurement(spec(2)), accuracy=None)]
+
+    verdict = judge(run(*FAST, accuracy=trials)).verdict
+
+    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.why == "Rank 0 handed over no test accuracy (got None)."
+
+
+def test_unequal_work_in_any_round_is_a_regression_whatever_the_speed_and_shows_none() -> None:
+    baseline, many, copies = FAST[1]
+    cheat = replace(many, result=with_all_ranks(many.result, learning_rate=0.01))
+
+    two = judge(run(FAST[0], (baseline, cheat, copies), FAST[2])).of(2)
+
+    assert two.verdict.outcome is Outcome.REGRESSION
+    assert two.verdict.why.startswith("Learning rate: 0.01 on rank 0")
+    assert (two.speedup, two.speedup_of_all, two.ceiling, two.proof) == (None, None, None, ())
+
+
+def test_unequal_work_stays_a_regression_when_the_cluster_is_lost_afterwards() -> None:
+    trials = [measurement(spec(0)), changed(measurement(spec(2)), samples=1)]
+    lost = Failure("run", "Infra", "A node is gone.", "")
+
+    assert judge(run(accuracy=trials, failures=(lost,))).verdict.outcome is Outcome.REGRESSION
+
+
+def test_a_ceiling_of_copies_that_did_less_work_excuses_nothing() -> None:
+    baseline, many, copies = SLOW[1]
+    lazy = replace(copies, result=with_epoch(copies.result, 1, updates=1))
+
+    verdict = judge(run(SLOW[0], (baseline, many, lazy), SLOW[2])).verdict
+
+    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.why.startswith("Copy 1 of 2: Rank 0 did 1 updates")
+
+
+def test_a_trial_that_took_no_time_is_an_error_and_no_infinite_speedup() -> None:
+    baseline, many, copies = FAST[1]
+    instant = replace(many, result=with_epoch(many.result, 0, seconds=0.0))
+
+    verdict = judge(run(FAST[0], (baseline, instant, copies), FAST[2])).verdict
+
+    assert verdict.outcome is Outcome.REGRESSION
+    assert "no training time of epoch 1 (got 0.0)" in verdict.why
+
+
+def test_a_count_without_an_accuracy_trial_is_not_green() -> None:
+    verdict = judge(run(*FAST, accuracy=[measurement(spec(0))])).verdict
+
+    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.why == "There is no accuracy trial of the workers."
+
+
+def test_polluted_rounds_are_set_aside_whole_and_shown_with_and_without() -> None:
+    noisy = timing_round(2, 10.0, 9.0, 10.4)
+    polluted = {"2": "baseline: other programs kept 1.00 cores busy"}
+
+    two = judge(run(FAST[0], noisy, FAST[2], timing_round(4, 10.0, 5.5, 10.4), polluted=polluted)).of(2)
+
+    assert two.rounds == (1, 3, 4)
+    assert two.speedup is not None
+    assert two.speedup_of_all is not None
+    assert (two.speedup.rounds, two.speedup_of_all.rounds) == (3, 4)
+    assert two.speedup_of_all.ratios[1] == pytest.approx(10 / 9)
+    assert two.ceiling is not None
+    assert two.ceiling.rounds == 3
+
+
+def test_a_run_without_a_clean_round_shows_the_polluted_ones_and_is_inconclusive() -> None:
+    two = judge(run(FAST[0], polluted={"1": "noise"})).of(2)
+
+    assert two.verdict.outcome is Outcome.INCONCLUSIVE
+    assert two.speedup is None
+    assert two.speedup_of_all is not None
+
+
+def test_a_round_that_a_decided_count_no_longer_took_part_in_is_none_of_its_rounds() -> None:
+    first = (*timing_round(1, 10.0, 5.5), *timing_round(1, 10.0, 3.0, workers=4)[1:])
+    later = timing_round(2, 10.0, 3.1, workers=4)
+
+    summary = judge(run(first, later, counts=(2, 4)))
+
+    assert summary.of(2).rounds == (1,)
+    assert summary.of(4).rounds == (1, 2)
+
+
+def test_a_run_goes_through_its_file_unchanged_and_is_judged_the_same() -> None:
+    noise = Noise(steal=None, throttled=None, foreign_cores=0.1, pressure=None)
+    measured = run(
+        *FAST,
+        timing_round(4, 10.0, 9.0),
+        accuracy=[measurement(spec(0), noise=noise), replace(measurement(spec(2)), started_at=None)],
+        polluted={"4": "noise"},
+        failures=(Failure("4 workers", "MissingFigure", "Gone.", ""),),
+        budget_ended=True,
+    )
+
+    again = Run.from_json(measured.to_json())
+
+    assert again == measured
+    assert judge(again) == judge(measured)
+
+
+def test_a_figure_that_is_missing_from_the_file_is_named() -> None:
+    content = json.loads(run(*FAST).to_json())
+    del content["measurements"][1]["result"]["ranks"][0]["epochs"][1]["accuracy"]
+
+    with pytest.raises(MissingFigure, match=r"measurements\[1\].result.ranks\[0\].epochs\[1\].accuracy is missing"):
+        Run.from_json(json.dumps(content))
+
+
+def test_a_figure_of_another_kind_in_the_file_is_named() -> None:
+    content = json.loads(run(*FAST).to_json())
+    content["measurements"][0]["spec"]["kind"] = "guess"
+
+    with pytest.raises(MissingFigure, match=r"measurements\[0\].spec.kind: expected one of accuracy, timing, ceiling"):
+        Run.from_json(json.dumps(content))
+
+
+def test_the_settings_of_a_run_are_read_back_from_it() -> None:
+    strict = replace(SETTINGS, strict_verdict=True, quick=True, rounds=1, min_accuracy=0.95)
+
+    assert settings_of(run(settings=strict)) == strict
+
+
+def test_the_phases_of_a_trial_add_up_to_its_job_clock() -> None:
+    trial = measurement(spec(2), seconds=10.0)
+
+    assert sum(trial.phases.values()) == pytest.approx(trial.job_seconds) == 16.0
+    assert next(iter(trial.phases)) == "submit"
+    assert trial.phases["train"] == pytest.approx(10.0)

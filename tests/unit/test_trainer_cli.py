@@ -1,0 +1,85 @@
+"""The trainer's command line, and what it imports for which side."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer.__main__ import MNIST, _without, parse
+
+IMAGE = Path(__file__).parents[2] / "image"
+
+
+def test_the_defaults_are_those_of_the_suite() -> None:
+    options = parse(["--workers", "0"])
+
+    assert (options.epochs, options.batch_size, options.seed, options.cpus, options.copies) == (3, 128, 1, 1, 1)
+    assert (options.collective, options.probe, options.evaluate) == ("auto", False, False)
+    assert options.data == str(MNIST)
+    assert MNIST.is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("", "the following arguments are required: --workers"),
+        ("--workers -1", "--batch-size 128 cannot be divided among --workers -1"),
+        ("--workers 3", "--batch-size 128 cannot be divided among --workers 3"),
+        ("--workers 2 --batch-size 0", "--batch-size 0 cannot be divided among --workers 2"),
+        ("--workers two", "argument --workers: invalid int value: 'two'"),
+        ("--workers 0 --epochs 0", "--epochs, --cpus and --copies start at 1"),
+        ("--workers 0 --cpus 0", "--epochs, --cpus and --copies start at 1"),
+        ("--workers 0 --copies 0", "--epochs, --cpus and --copies start at 1"),
+        ("--workers 2 --copies 2", "--copies needs --workers 0"),
+        ("--workers 2 --collective telepathy", "argument --collective: invalid choice: 'telepathy'"),
+        ("--workers 2 --fast", "unrecognized arguments: --fast"),
+    ],
+)
+def test_a_wrong_command_line_is_refused_in_one_sentence(
+    arguments: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(arguments.split())
+
+    assert end.value.code == 2
+    assert complaint in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kept"),
+    [
+        (["--workers", "0", "--copies", "2", "--probe"], ["--workers", "0", "--probe"]),
+        (["--copies=2", "--workers=0"], ["--workers=0"]),
+        (["--workers", "0", "--copies", "2"], ["--workers", "0"]),
+        (["--data", "a --copies b"], ["--data", "a --copies b"]),
+        ([], []),
+    ],
+)
+def test_each_copy_gets_the_command_line_without_the_number_of_copies(arguments: list[str], kept: list[str]) -> None:
+    assert _without(arguments, "--copies") == kept
+
+
+def test_the_command_line_alone_imports_neither_tensorflow_nor_ray() -> None:
+    code = "import sys, trainer.__main__; sys.exit(bool({'tensorflow', 'ray', 'keras'} & set(sys.modules)))"
+
+    subprocess.run([sys.executable, "-c", code], cwd=IMAGE, check=True, timeout=30)
+
+
+def test_the_stand_in_for_tensorflow_gives_way_to_the_real_one() -> None:
+    code = (
+        "import sys\n"
+        "from trainer import deferred\n"
+        "deferred.defer()\n"
+        "import tensorflow as tf\n"
+        "assert tf.keras.Model and tf.data.Dataset and 'keras' not in sys.modules\n"
+        "deferred.restore()\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "sys.modules['tensorflow'] = real = object()\n"
+        "deferred.defer(); deferred.restore()\n"
+        "assert sys.modules['tensorflow'] is real\n"
+    )
+
+    subprocess.run([sys.executable, "-c", code], cwd=IMAGE, check=True, timeout=30)

@@ -1,0 +1,182 @@
+"""What honest trials hand over. A test changes one figure of it and sees what the harness says."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, Literal
+
+from fixtures.measurement import ClusterFacts, Failure, Measurement, Run
+from fixtures.noise import Noise
+from fixtures.plan import TrialSpec
+from fixtures.settings import Settings, header
+from fixtures.work import TENSORS, Spread
+from trainer import schedule
+from trainer.result import EpochRecord, Means, Probe, RankRecord, TrialResult
+
+BATCH = 6000
+UPDATES = 10
+SAMPLES = 60_000
+EPOCHS = 2
+LOSSES, ACCURACIES = (0.30, 0.10, 0.07), (0.9810, 0.9860, 0.9890)
+SPREAD = Spread(loss=(0.01, 0.004, 0.003), accuracy=(0.002, 0.0015, 0.001))
+QUIET = Noise(steal=0.0, throttled=0.0, foreign_cores=0.01, pressure=0.0)
+MEANS = Means(intra_threads=1, inter_threads=1, cores=1, quota=None, onednn="default")
+SETTINGS = Settings(epochs=EPOCHS, batch_size=BATCH)
+
+Kind = Literal["accuracy", "timing", "ceiling"]
+
+
+@cache
+def coverage(seed: int, epoch: int, rank: int, world_size: int, batch_size: int = BATCH) -> str:
+    """What a rank reports that trained on its own share of every global batch of an epoch."""
+    positions = schedule.share(rank, world_size, batch_size)
+    batches = schedule.global_batches(seed, epoch, batch_size)
+    return schedule.coverage([batch[positions] for batch in batches], positions.start)
+
+
+@cache
+def probe(seed: int) -> Probe:
+    """Projections of the gradient and of the weights' change, equal on every rank but for rounding."""
+    noise = random.Random(seed)
+    gradient, weights = (tuple(tuple(noise.gauss(0, 0.01) for _ in range(6)) for _ in TENSORS) for _ in range(2))
+    return Probe(gradient, weights)
+
+
+def epoch_record(
+    number: int, *, seed: int, rank: int = 0, world_size: int = 1, seconds: float, accuracy: float | None = None
+) -> EpochRecord:
+    losses = [2.3 * math.exp(-0.1 * update) for update in range(UPDATES)]
+    return EpochRecord(
+        updates=UPDATES,
+        samples=SAMPLES // world_size,
+        coverage=coverage(seed, number, rank, world_size),
+        loss=LOSSES[number],
+        first_losses=tuple(loss / world_size for loss in losses),
+        seconds=seconds,
+        weights=hashlib.sha256(f"{seed}/{number}/{world_size}".encode()).hexdigest(),
+        accuracy=accuracy,
+    )
+
+
+def spec(
+    workers: int, kind: Kind = "accuracy", *, copies: int = 1, seed: int = 1, epochs: int | None = None
+) -> TrialSpec:
+    epochs = epochs or (EPOCHS if kind == "accuracy" else 1)
+    return TrialSpec(kind, workers, copies, epochs, seed, probe=kind == "accuracy")
+
+
+def result(of: TrialSpec, seconds: float = 10.0) -> TrialResult:
+    """What an honest trial of this kind hands over; its training loop took so long."""
+    world_size = max(1, of.workers)
+    evaluates = of.kind == "accuracy"
+    ranks = [
+        RankRecord(
+            rank=rank,
+            world_size=world_size,
+            seed=of.seed,
+            learning_rate=0.001,
+            batch_size=BATCH,
+            host="here",
+            node=f"worker-{rank + 1}",
+            collective="ring" if world_size > 1 else "none",
+            means=MEANS,
+            epochs=tuple(
+                epoch_record(
+                    number,
+                    seed=of.seed,
+                    rank=rank if of.copies == 1 else 0,
+                    world_size=world_size,
+                    seconds=seconds / of.epochs,
+                    accuracy=ACCURACIES[number] if evaluates and rank == 0 else None,
+                )
+                for number in range(of.epochs)
+            ),
+            probe=probe(of.seed) if of.probe else None,
+            marks={"import": 1002.0, "data": 1003.0, "build": 1004.0, "train": 1004.0 + seconds},
+        )
+        for rank in range(max(world_size, of.copies))
+    ]
+    return TrialResult(
+        workers=of.workers,
+        copies=of.copies,
+        seed=of.seed,
+        epochs=of.epochs,
+        batch_size=BATCH,
+        ranks=tuple(ranks),
+        marks={"start": 1001.0, "end": 1005.0 + seconds},
+        versions={"tensorflow-cpu": "2.21.0", "python": "3.11.7"},
+    )
+
+
+def with_rank(trial: TrialResult, number: int, **changes: Any) -> TrialResult:
+    """The trial, but one rank hands over something else."""
+    ranks = tuple(replace(rank, **changes) if at == number else rank for at, rank in enumerate(trial.ranks))
+    return replace(trial, ranks=ranks)
+
+
+def with_epoch(trial: TrialResult, number: int, *, epoch: int = 0, **changes: Any) -> TrialResult:
+    """The trial, but one rank hands over something else about one epoch."""
+    epochs = trial.ranks[number].epochs
+    changed = tuple(replace(each, **changes) if at == epoch else each for at, each in enumerate(epochs))
+    return with_rank(trial, number, epochs=changed)
+
+
+def with_all_ranks(trial: TrialResult, **changes: Any) -> TrialResult:
+    """The trial, but every rank hands over something else."""
+    return replace(trial, ranks=tuple(replace(rank, **changes) for rank in trial.ranks))
+
+
+def with_all_epochs(trial: TrialResult, *, epoch: int = 0, **changes: Any) -> TrialResult:
+    """The trial, but every rank hands over something else about one epoch."""
+    for number in range(len(trial.ranks)):
+        trial = with_epoch(trial, number, epoch=epoch, **changes)
+    return trial
+
+
+def measurement(of: TrialSpec, number: int = 0, seconds: float = 10.0, noise: Noise = QUIET) -> Measurement:
+    """An honest trial, its job 6 s longer than its training loop."""
+    return Measurement(of, number, result(of, seconds), 1000.0, 1000.5, 1006.0 + seconds, noise)
+
+
+def timing_round(
+    number: int, baseline: float, parallel: float, copies: float | None = None, workers: int = 2
+) -> tuple[Measurement, ...]:
+    """One clean round: seconds of the baseline, of the workers, and of the slowest copy."""
+    seed = SETTINGS.seed + number
+    trials = [
+        measurement(spec(0, "timing", seed=seed), number, baseline),
+        measurement(spec(workers, "timing", seed=seed), number, parallel),
+    ]
+    if copies is not None:
+        trials.append(measurement(spec(0, "ceiling", copies=workers, seed=seed), number, copies))
+    return tuple(trials)
+
+
+def run(
+    *rounds: Sequence[Measurement],
+    counts: tuple[int, ...] = (2,),
+    settings: Settings = SETTINGS,
+    accuracy: Sequence[Measurement] | None = None,
+    usable_cores: int = 8,
+    polluted: dict[str, str] | None = None,
+    failures: tuple[Failure, ...] = (),
+    budget_ended: bool = False,
+) -> Run:
+    """A run with honest accuracy trials of 30 s (baseline) and 16 s (workers), and these rounds."""
+    if accuracy is None:
+        accuracy = [measurement(spec(0), seconds=30.0), *(measurement(spec(count), seconds=16.0) for count in counts)]
+    return Run(
+        settings=tuple(header(replace(settings, workers=counts))),
+        counts=counts,
+        cluster=ClusterFacts("fake", max(counts), 1, usable_cores, 0, "f" * 64),
+        measurements=(*accuracy, *(trial for each in rounds for trial in each)),
+        polluted=polluted or {},
+        failures=failures,
+        phases={"cluster": 3.0, "accuracy": 60.0, "timing": 90.0},
+        budget_ended=budget_ended,
+    )
