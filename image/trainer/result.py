@@ -65,6 +65,7 @@ class Means:
         inter_threads: TensorFlow's threads across operations, likewise.
         cores: cores that the process may run on (affinity).
         quota: CPUs by cgroup quota; None where there is none.
+        niceness: priority by which the kernel shares a core; Ray gives its workers 15 unless told otherwise.
         onednn: the oneDNN setting; "default" when nothing sets it.
     """
 
@@ -72,6 +73,7 @@ class Means:
     inter_threads: int
     cores: int
     quota: float | None
+    niceness: int
     onednn: str
 
 

@@ -230,6 +230,7 @@ def means() -> Means:
         inter_threads=tf.config.threading.get_inter_op_parallelism_threads(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         quota=_cpu_quota(Path("/sys/fs/cgroup")),
+        niceness=os.getpriority(os.PRIO_PROCESS, 0),
         onednn=os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
     )
 

@@ -51,7 +51,7 @@ def test_honest_trials_pass_and_every_fact_that_was_checked_is_told() -> None:
         "seed 1, Adam at 0.001, global batch 6000 on both sides",
         "2 epochs of 10 updates and 60,000 samples on both sides; "
         "the ranks' hashes add up to the same global batches (0 samples dropped)",
-        "1 core(s) and 1 thread(s) for the baseline and for each worker, quota none, oneDNN default",
+        "1 core(s) and 1 thread(s) for the baseline and for each worker, quota none, niceness 0, oneDNN default",
         "all ranks hold bit for bit the same weights after every epoch",
         "the losses of the first 10 updates agree to 0e+00",
         "reduced gradient and weights after plain SGD updates agree with the baseline's to 0e+00",
@@ -220,6 +220,7 @@ def test_another_learning_rate_on_one_side_is_not_the_same_work(rate: float) -> 
         ({"inter_threads": 2}, "Threads across operations: 1 on rank 0, 2 in the baseline"),
         ({"cores": 2}, "Cores to run on: 1 on rank 0, 2 in the baseline"),
         ({"quota": 2.0}, "CPU quota: None on rank 0, 2.0 in the baseline"),
+        ({"niceness": 15}, "Niceness: 0 on rank 0, 15 in the baseline"),
         ({"onednn": "0"}, "OneDNN setting: default on rank 0, 0 in the baseline"),
     ],
 )

@@ -25,7 +25,7 @@ EPOCHS = 2
 LOSSES, ACCURACIES = (0.30, 0.10, 0.07), (0.9810, 0.9860, 0.9890)
 SPREAD = Spread(loss=(0.01, 0.004, 0.003), accuracy=(0.002, 0.0015, 0.001))
 QUIET = Noise(steal=0.0, throttled=0.0, foreign_cores=0.01, pressure=0.0)
-MEANS = Means(intra_threads=1, inter_threads=1, cores=1, quota=None, onednn="default")
+MEANS = Means(intra_threads=1, inter_threads=1, cores=1, quota=None, niceness=0, onednn="default")
 SETTINGS = Settings(epochs=EPOCHS, batch_size=BATCH)
 
 Kind = Literal["accuracy", "timing", "ceiling"]
