@@ -81,8 +81,8 @@ def listening(pids: frozenset[int]) -> set[tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Path]:
-    """Short enough for sockets, and with a space in it."""
-    folder = Path(tempfile.mkdtemp(prefix="e 2", dir="/tmp"))
+    """Short enough for sockets, and with a space in it, unless Python's own path has one (see preflight)."""
+    folder = Path(tempfile.mkdtemp(prefix="e-2" if " " in sys.executable else "e 2", dir="/tmp"))
     yield folder
     for run in folder.glob(f"{processes.PREFIX}*"):  # a test has failed: the next ones must not find it
         processes.end(run)

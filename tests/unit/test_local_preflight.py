@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fixtures import processes
+from fixtures import local, processes
 from fixtures.errors import Infra
 from fixtures.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
 from fixtures.local import LocalProvider
@@ -230,3 +231,30 @@ def test_the_dashboards_list_of_nodes_is_read_as_ray_writes_it() -> None:
         ("ALIVE", 1.0),
         ("ALIVE", 1.0),
     ]
+
+
+def test_python_at_a_path_with_spaces_is_reached_by_a_link_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = tmp_path / "my project" / ".venv"
+    monkeypatch.setattr(sys, "prefix", str(prefix))
+    monkeypatch.setattr(sys, "executable", str(prefix / "bin" / "python"))
+    run = tmp_path / "run"
+    run.mkdir()
+
+    assert local._python(run) == run / "python" / "bin" / "python"
+    assert (run / "python").readlink() == prefix
+
+
+def test_python_and_temporary_directory_both_with_spaces_are_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/my project/.venv/bin/python")
+    place = tmp_path / "a b"
+    place.mkdir()
+    monkeypatch.setattr(processes, "fitting_place", lambda places: place)
+
+    (problem,) = provider(ROOMY, places=(place,)).preflight()
+
+    assert "hold spaces" in problem.what
+    assert "TMPDIR" in problem.remedy
