@@ -14,7 +14,7 @@ from fixtures.measurement import Run
 from fixtures.results import interval, result_files
 from fixtures.speedup import Speedup
 from fixtures.summary import summarise
-from tests.unit.trials import SPREAD, measurement, run, spec, timing_round, with_epoch
+from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures" / "results.schema.json").read_text())
 ROUNDS = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in (1, 2, 3)]
@@ -23,7 +23,7 @@ BOTH = [(*round_, *timing_round(number, 10.0, 3.0, 12.0, workers=4)[1:]) for num
 
 def files(measured: Run) -> dict[str, Any]:
     """The files as a reader finds them; each is checked against its part of the schema."""
-    written = result_files(summarise(measured, SPREAD))
+    written = result_files(summarise(measured, SPREAD, SCALING))
     read = {name: json.loads(json.dumps(content, allow_nan=False)) for name, content in written.items()}
     for name, content in read.items():
         part = "comparison" if name == "comparison.json" else "ray_trial" if name.startswith("ray") else "trial"
@@ -71,9 +71,17 @@ def test_the_trial_files_hold_the_figures_of_the_accuracy_trial_and_the_times_of
 def test_what_was_not_measured_is_null_and_never_0() -> None:
     compared = files(run())["comparison.json"]["comparison"]
 
-    absent = ("speedup", "speedup_interval", "efficiency", "job_speedup", "ceiling", "share_of_ceiling")
+    absent = ("speedup", "speedup_interval", "efficiency", "job_speedup", "ceiling", "share_of_ceiling", "prediction")
     assert {name: compared[name] for name in absent} == dict.fromkeys(absent)
     assert compared["rounds"] == 0
+
+
+def test_what_the_scaling_model_predicts_stands_beside_what_was_measured() -> None:
+    compared = files(run(*ROUNDS))["comparison.json"]["comparison"]
+
+    assert compared["prediction"]["ceiling"] == pytest.approx(compared["ceiling"])
+    assert compared["prediction"]["speedup"] == pytest.approx(compared["ceiling"], rel=0.01)
+    assert compared["prediction"]["scale"] == pytest.approx(1.0 / SCALING.step_seconds(1, 6000))
 
 
 def test_one_round_has_a_speedup_and_no_interval() -> None:

@@ -12,7 +12,18 @@ from fixtures.measurement import Failure, Measurement, Run
 from fixtures.noise import Noise
 from fixtures.summary import Summary, settings_of, summarise
 from fixtures.verdict import Outcome
-from tests.unit.trials import SETTINGS, SPREAD, measurement, run, spec, timing_round, with_all_ranks, with_epoch
+from tests.unit.trials import (
+    SCALING,
+    SETTINGS,
+    SPREAD,
+    measurement,
+    run,
+    spec,
+    timing_round,
+    with_all_ranks,
+    with_epoch,
+    with_rank,
+)
 
 FAST = [timing_round(1, 10.0, 5.5, 10.4), timing_round(2, 10.2, 5.6, 10.5), timing_round(3, 9.9, 5.4, 10.3)]
 SLOW = [timing_round(1, 10.0, 8.0, 10.4), timing_round(2, 10.2, 8.1, 10.5), timing_round(3, 9.9, 7.9, 10.3)]
@@ -235,3 +246,32 @@ def test_the_phases_of_a_trial_add_up_to_its_job_clock() -> None:
     assert sum(trial.phases.values()) == pytest.approx(trial.job_seconds) == 16.0
     assert next(iter(trial.phases)) == "submit"
     assert trial.phases["train"] == pytest.approx(10.0)
+
+
+def test_a_prediction_takes_nothing_that_the_workers_measured() -> None:
+    faster = [(one, replace(two, result=measurement(two.spec, 1, 1.0).result), copy) for one, two, copy in FAST]
+
+    predicted, other = (summarise(run(*each), SPREAD, SCALING).of(2).prediction for each in (FAST, faster))
+
+    assert predicted is not None
+    assert predicted == other
+    assert predicted.scale == pytest.approx(1.0 / SCALING.step_seconds(1, SETTINGS.batch_size), rel=0.02)
+
+
+def test_a_polluted_round_does_not_count_for_a_prediction() -> None:
+    slow = timing_round(4, 90.0, 50.0, 95.0)
+
+    clean, polluted = (summarise(each, SPREAD, SCALING) for each in (run(*FAST), run(*FAST, slow, polluted={"4": "x"})))
+
+    assert clean.of(2).prediction == polluted.of(2).prediction is not None
+
+
+def test_nothing_is_predicted_where_the_model_does_not_apply() -> None:
+    grpc = [tuple(replace(m, result=with_all_ranks(m.result, collective="tensorflow")) for m in each) for each in FAST]
+    apart = [tuple(replace(m, result=with_rank(m.result, 0, host="there")) for m in each) for each in FAST]
+    one = [timing_round(number, 10.0, 10.5, workers=1) for number in (1, 2)]
+
+    for measured in (run(), run(*grpc), run(*apart), run(*FAST, usable_cores=1)):
+        assert summarise(measured, SPREAD, SCALING).of(2).prediction is None
+    assert summarise(run(*one, counts=(1,)), SPREAD, SCALING).of(1).prediction is None
+    assert judge(run(*FAST)).of(2).prediction is None  # no model was given

@@ -10,13 +10,13 @@ import pytest
 from fixtures.measurement import Failure, Run
 from fixtures.summary import summarise
 from fixtures.terminal import comparison_block
-from tests.unit.trials import SPREAD, measurement, run, spec, timing_round, with_epoch
+from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
 
 ROUNDS = [timing_round(1, 10.0, 5.5, 10.4), timing_round(2, 10.2, 5.6, 10.5), timing_round(3, 9.9, 5.4, 10.3)]
 
 
 def block(measured: Run, *, colour: bool = False, width: int = 120, seconds: float | None = 161.0) -> str:
-    return comparison_block(summarise(measured, SPREAD), width=width, colour=colour, seconds=seconds)
+    return comparison_block(summarise(measured, SPREAD, SCALING), width=width, colour=colour, seconds=seconds)
 
 
 def said(measured: Run) -> str:
@@ -33,6 +33,7 @@ def said(measured: Run) -> str:
         "speedup of the training loop 1.00x 1.82x 95 % interval 1.80 to 1.84 over 3 rounds; 1.5x is asked for",
         "parallel efficiency 91%",
         "(Karp-Flatt)",
+        "predicted by the scaling model 1.93x measured 1.82x; cores share as the ceiling shows",
         "speedup of the whole job 1.00x 1.39x what a user waits for",
         "the machine's ceiling 1.93x 95 % interval 1.90 to 1.96; 2 independent copies; 95% of it reached",
         "PASS: 2 workers are 1.82x as fast as the baseline",
@@ -67,6 +68,11 @@ def test_an_accuracy_that_is_missing_is_called_so() -> None:
 
 def test_one_round_shows_a_figure_without_an_interval() -> None:
     assert "1.82x no interval over 1 round; 1.5x is asked for" in said(run(ROUNDS[0]))
+
+
+def test_a_prediction_without_a_ceiling_takes_none_into_account_and_none_stands_where_nothing_was_timed() -> None:
+    assert "predicted by the scaling model 2.00x measured 1.82x speedup of the whole" in said(run(ROUNDS[0][:2]))
+    assert "predicted" not in said(run())
 
 
 def test_polluted_rounds_are_shown_with_and_without_and_with_their_reason() -> None:
