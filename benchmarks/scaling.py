@@ -80,7 +80,7 @@ def update_seconds(loop: Any) -> float:
     began = time.perf_counter()
     loop._epoch(batches[:4])[0].numpy()
     updates = int(TRAINED_SECONDS / (time.perf_counter() - began) * 4)
-    updates = min(max(4, updates), batches.shape[0])
+    updates = min(max(4, updates), len(batches))
     began = time.perf_counter()
     loop._epoch(batches[:updates])[0].numpy()  # the losses: waits for the last update
     return (time.perf_counter() - began) / updates
@@ -194,7 +194,8 @@ def overhead(results: Path | None) -> dict[str, Any] | None:
         for count in (0, *run.counts)
         if run.rounds(count)
     }
-    return {"fit": asdict(Overhead.fit(seconds)), "seconds_by_workers": seconds, "settings": list(run.settings)}
+    settings = [each for each in run.settings if not each.startswith("reports=")]  # a path of somebody's machine
+    return {"fit": asdict(Overhead.fit(seconds)), "seconds_by_workers": seconds, "settings": settings}
 
 
 def machine() -> dict[str, Any]:
