@@ -45,7 +45,7 @@ TRAINED_SECONDS = 0.5
 REDUCED = {64: 400, 1_024: 400, 16_384: 400, 131_072: 200, 524_288: 100, 900_136: 100, 2_097_152: 40, 8_388_608: 15}
 """Calls by bytes of the vector; 900,136 is the gradient, and 64 leave no rank of up to 16 without a part."""
 FITTED_BYTES = 2**20
-"""Larger vectors leave the caches and take up to three times as long per byte; the gradient does not."""
+"""Larger vectors leave the caches and take two to four times as long per byte; the gradient does not."""
 WARM_UP = 5
 SECONDS = 60.0
 """For one set of ranks; each takes a few."""
