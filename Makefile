@@ -19,7 +19,7 @@ test: lint ## format, lint, types, unit and contract tests, real clusters, and o
 	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
 	$(BIN)/python -m pytest -m e2e --quick --reports=reports/quick
 
-bench: $(BENCH_INSTALLED) ## the speed targets, in about an hour (ARGS="--rounds 3 --only ray")
+bench: $(BENCH_INSTALLED) ## measure and judge the speed targets (ARGS="--rounds 3 --only ray")
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 lint: $(INSTALLED) ## ruff and mypy on the whole tree

@@ -27,8 +27,8 @@ VARIANTS = MappingProxyType(
         "tf-keras fit": ("fit", "tf_keras"),
         "Keras 3, step from Python": ("step", "keras"),
         "Keras 3, tf.data pipeline": ("pipeline", "keras"),
-        "Keras 3, whole-epoch graph": ("whole_epoch", "keras"),
-        "tf-keras, whole-epoch graph": ("whole_epoch", "tf_keras"),
+        "Keras 3, epoch graph": ("whole_epoch", "keras"),
+        "tf-keras, epoch graph": ("whole_epoch", "tf_keras"),
     }
 )
 """Name for people -> module in benchmarks/variants, and the package of its layers."""
