@@ -132,7 +132,7 @@ class Session:
             except Infra as error:
                 why, lost = str(error), lost + 1
             except BaseException as error:
-                self._set_aside(number, f"it was cut off: {error}")
+                self._set_aside(number, f"it was cut off by {error or type(error).__name__}")
                 raise
             if why:
                 self._set_aside(number, why)

@@ -13,7 +13,7 @@ def train(keras: Any, images: Any, labels: Any, options: Options) -> tuple[Timed
     """Compile without metrics and fit; a first call with one batch builds the graph."""
     model = network(keras)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # Keras 3 would choose XLA here, which is three times slower on a CPU: that would flatter the baseline.
+    # Keras 3's own choice on a machine without a GPU; with XLA it is slower there, which would flatter the baseline.
     model.compile(keras.optimizers.Adam(LEARNING_RATE), loss, jit_compile=False)
 
     def fit(samples: int) -> float:
