@@ -1,12 +1,13 @@
-# make e2e: the measurement. make test: everything that needs no Kubernetes. Both install what they need.
+# make e2e: the measurement. make test: everything that needs no Kubernetes. Each target installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLUSTER ?= local
 ARGS ?=
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.bench-installed
 
-.PHONY: e2e test lint install gc clean help
+.PHONY: e2e test bench lint install gc clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +18,9 @@ e2e: $(INSTALLED) ## train without Ray and with Ray Train, prove the same work, 
 test: lint ## format, lint, types, unit and contract tests, real clusters, and one short real run
 	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
 	$(BIN)/python -m pytest -m e2e --quick --reports=reports/quick
+
+bench: $(BENCH_INSTALLED) ## measure and judge the speed targets (ARGS="--rounds 3 --only ray")
+	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 lint: $(INSTALLED) ## ruff and mypy on the whole tree
 	$(BIN)/ruff format --check .
@@ -32,6 +36,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,kind]'
 	@touch $(INSTALLED)
+
+# Without its dependencies: it asks for the full TensorFlow, which would overwrite tensorflow-cpu.
+$(BENCH_INSTALLED): $(INSTALLED)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps tf-keras
+	@touch $(BENCH_INSTALLED)
 
 gc: $(INSTALLED) ## end embedded clusters that earlier runs left or kept
 	$(BIN)/python -m fixtures.processes gc

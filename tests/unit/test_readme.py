@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import bench
 from fixtures import noise, work
 from fixtures.plan import LOOK_LEVEL, looks
 from fixtures.settings import OPTIONS, Settings, build
@@ -64,7 +65,9 @@ def check_make(command: str, words: list[str], reports: Path) -> Settings | None
             assert word in TARGETS, f"{command}: the Makefile has no target {word}"
         else:
             assert variable[1] in VARIABLES, f"{command}: the Makefile has no variable {variable[1]}"
-            if variable[1] == "ARGS":
+            if variable[1] == "ARGS" and "bench" in words:
+                bench.parse(shlex.split(variable[2]))
+            elif variable[1] == "ARGS":
                 settings = check_pytest(command, shlex.split(variable[2]), {}, reports)
     assert any(word in TARGETS for word in words), f"{command}: names no target"
     return settings

@@ -1,0 +1,200 @@
+"""The rounds of a bench: every configuration once in each, proven, and written down before the next begins."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from benchmarks import without_ray
+from benchmarks.rounds import VARIANTS, Bench, Configuration, Trial, VariantTrial, configurations
+from benchmarks.targets import prove
+from benchmarks.variants import common
+from fixtures.cluster import Cluster, Provider
+from fixtures.display import Display
+from fixtures.errors import Infra, MissingFigure
+from fixtures.experiment import TrialRunner
+from fixtures.jobs import JobsClient
+from fixtures.local import IMAGE
+from fixtures.measurement import Measurement
+from fixtures.noise import Watch
+from fixtures.plan import max_repeats
+from fixtures.work import Spread
+from trainer.result import BrokenResult
+
+ROOT = Path(__file__).resolve().parents[1]
+CPUS = 1
+DEADLINE_SECONDS = 600.0
+
+
+class Trials:
+    """Runs any configuration on a cluster, and beside it.
+
+    Args:
+        provider: who runs the cluster.
+        cluster: the cluster, up.
+        jobs: client of its Jobs API.
+        display: shows people what goes on.
+        environ: the environment from which ranks without Ray get a few variables.
+    """
+
+    def __init__(
+        self, provider: Provider, cluster: Cluster, jobs: JobsClient, display: Display, environ: Mapping[str, str]
+    ) -> None:
+        self._provider, self._cluster, self._display, self._environ = provider, cluster, display, environ
+        self._runner = TrialRunner(provider, cluster, jobs, display, cpus=CPUS, collective="auto")
+
+    def run(
+        self, configuration: Configuration, seed: int, number: int, where: str, expected: float | None
+    ) -> Trial | VariantTrial:
+        """One trial. Raises Infra or MissingFigure as TrialRunner does."""
+        if configuration.kind == "variant":
+            return self._variant(configuration, seed, number, where, expected)
+        if configuration.kind == "ranks":
+            return Trial(configuration, self._ranks(configuration, seed, number, where, expected))
+        spec = configuration.spec(seed)
+        return Trial(configuration, self._runner.trial(spec, configuration.batch_size, number, where, expected))
+
+    def _ranks(
+        self, configuration: Configuration, seed: int, number: int, where: str, expected: float | None
+    ) -> Measurement:
+        spec, began = configuration.spec(seed), time.time()
+        self._display.begin(where, configuration.name, expected)
+        watch = Watch(self._provider.processes)
+
+        def poll() -> None:
+            self._display.tick()
+            watch.look()
+
+        result = without_ray.run(
+            spec, configuration.batch_size, self._environ, on_poll=poll, deadline_seconds=DEADLINE_SECONDS
+        )
+        noise = watch.end()
+        self._display.end()
+        return Measurement(spec, number, result, began, began, time.time(), noise)
+
+    def _variant(
+        self, configuration: Configuration, seed: int, number: int, where: str, expected: float | None
+    ) -> VariantTrial:
+        module, keras = VARIANTS[configuration.variant]
+        # A job on a worker node, as the baseline is: the same core, environment and priority.
+        command = ["env", f"PYTHONPATH={os.pathsep.join(map(str, (ROOT, IMAGE)))}", self._cluster.python]
+        command += ["-m", f"benchmarks.variants.{module}", "--keras", keras, "--threads", str(CPUS)]
+        command += ["--batch-size", str(configuration.batch_size), "--seed", str(seed), "--data", self._cluster.data]
+        job, noise = self._runner.job(
+            configuration.name, command, where, expected, DEADLINE_SECONDS, cpus=CPUS, marker=common.MARKER
+        )
+        try:
+            return VariantTrial(configuration, number, common.decode(job.log), noise)
+        except BrokenResult as error:
+            raise MissingFigure(f"{configuration.name}: {error}.") from error
+
+
+class Session:
+    """The rounds of one bench.
+
+    Attributes:
+        bench: what was measured so far.
+
+    Args:
+        bench: without measurements; says what is wanted.
+        trials: runs them.
+        display: shows people what goes on.
+        out: file that takes the measurements after each round.
+        seed: base seed.
+    """
+
+    def __init__(self, bench: Bench, trials: Trials, display: Display, out: Path, seed: int) -> None:
+        self.bench = bench
+        self._trials, self._display, self._out, self._seed = trials, display, out, seed
+        self._spread = Spread.load()
+        self._took: dict[str, list[float]] = {}
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        """Round after round; one that was disturbed is repeated, a third of those planned at most.
+
+        Raises:
+            UnequalWork: a trial did other work than its round's baseline.
+            MissingFigure: a trial handed over too little.
+            Infra: two rounds in a row were lost.
+        """
+        number = done = lost = 0
+        repeats = max_repeats(self.bench.planned)
+        while done < self.bench.planned:
+            number += 1
+            try:
+                why = self._round(number, done)
+                lost = 0
+            except Infra as error:
+                why, lost = str(error), lost + 1
+            except BaseException as error:
+                self._set_aside(number, f"it was cut off by {error or type(error).__name__}")
+                raise
+            if why:
+                self._set_aside(number, why)
+            else:
+                self._save()
+                self._display.line(f"round {done + 1}/{self.bench.planned}: {self._seconds(number)}")
+            if lost > 1:
+                raise Infra(f"Two rounds in a row were lost. {why}")
+            if why and repeats:
+                repeats -= 1
+            else:
+                done += 1
+
+    def _set_aside(self, number: int, why: str) -> None:
+        self.bench = replace(self.bench, set_aside={**self.bench.set_aside, str(number): why})
+        self._display.line(f"round {number} is set aside: {why}")
+        self._save()
+
+    def _round(self, number: int, done: int) -> str:
+        """Measure and prove a round; why it is to be set aside, empty when it is not."""
+        planned, wanted = self.bench.planned, configurations(self.bench.groups, number)
+        ended: list[Trial | VariantTrial] = []
+        try:
+            for position, configuration in enumerate(wanted):
+                ahead = (*wanted[position:], *wanted * (planned - done - 1))
+                where = f"round {done + 1}/{planned}, {position + 1}/{len(wanted)}"
+                began = time.monotonic()
+                trial = self._trials.run(configuration, self._seed + number, number, where, self._expected(ahead))
+                self._took.setdefault(configuration.name, []).append(time.monotonic() - began)
+                ended.append(trial)
+        finally:
+            new = replace(
+                self.bench,
+                trials=tuple(each for each in ended if isinstance(each, Trial)),
+                variants=tuple(each for each in ended if isinstance(each, VariantTrial)),
+            )
+            self.bench = replace(
+                self.bench,
+                trials=(*self.bench.trials, *new.trials),
+                variants=(*self.bench.variants, *new.variants),
+                seconds=time.monotonic() - self._began,
+            )
+        prove(new, self._spread)
+        noises = [(each.configuration, each.measurement.noise) for each in new.trials]
+        noises += [(each.configuration, each.noise) for each in new.variants]
+        return "; ".join(sorted({f"{configuration.name}: {noise.why}" for configuration, noise in noises if noise.why}))
+
+    def _seconds(self, number: int) -> str:
+        """What a round measured, on one line."""
+        wanted = configurations(self.bench.groups, number)
+        return ", ".join(f"{each.name} {self.bench.timed(each)[number]:.2f} s" for each in wanted)
+
+    def _expected(self, ahead: Sequence[Configuration]) -> float | None:
+        """Seconds that these will take, by the medians so far; None when nothing ended yet."""
+        if not self._took:
+            return None
+        usual = median(seconds for each in self._took.values() for seconds in each)
+        return sum(median(self._took.get(each.name, [usual])) for each in ahead)
+
+    def _save(self) -> None:
+        """Beside first, then renamed: a bench that is killed leaves a whole file."""
+        self._out.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._out.with_name(f".{self._out.name}.{os.getpid()}")
+        beside.write_text(self.bench.to_json(), encoding="utf-8")
+        beside.replace(self._out)

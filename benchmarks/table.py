@@ -1,0 +1,64 @@
+"""The result of a bench as tables for a terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.rounds import Bench
+from benchmarks.targets import Fact, Finding, Outcome
+from fixtures.speedup import Interval
+
+COLOURS = {Outcome.MET: "green", Outcome.MISSED: "red", Outcome.NOT_SHOWN: "yellow"}
+WIDTH = 120
+
+
+def render(bench: Bench, findings: Iterable[Finding], facts: Iterable[Fact], *, colour: bool = False) -> str:
+    """Targets, the figures beside them, rounds set aside, machine and versions."""
+    console = Console(
+        file=io.StringIO(),
+        width=WIDTH,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+    )
+    targets = Table("target", "asked", title="Speed targets", title_justify="left")
+    for name in ("figure", "95 % interval", "rounds"):
+        targets.add_column(name, justify="right")
+    targets.add_column("outcome")
+    for each in findings:
+        numbers = _numbers(each.figure, each.interval, each.rounds, each.unit)
+        outcome = f"[{COLOURS[each.outcome]}]{each.outcome.value}[/]"
+        targets.add_row(each.what, each.asked, *numbers, outcome)
+    beside = Table("also measured", title_justify="left")
+    for name in ("figure", "95 % interval", "rounds"):
+        beside.add_column(name, justify="right")
+    for fact in facts:
+        beside.add_row(fact.what, *_numbers(fact.figure, fact.interval, fact.rounds, fact.unit))
+    console.print(targets, beside)
+    for number, why in bench.set_aside.items():
+        console.print(f"round {number} set aside: {why}", markup=False)
+    host = bench.host
+    console.print(f"{host.cpu}, {host.cores} usable cores, {host.memory_gib:.0f} GiB; {host.system}", markup=False)
+    console.print(", ".join(f"{name} {version}" for name, version in bench.versions.items()), markup=False)
+    console.print(f"{bench.command}: {bench.seconds / 60:.0f} minutes, {bench.planned} rounds planned", markup=False)
+    output = console.file
+    return output.getvalue() if isinstance(output, io.StringIO) else ""
+
+
+def _numbers(figure: float | None, interval: Interval | None, rounds: int, unit: str) -> tuple[str, str, str]:
+    shown = "none" if figure is None else f"{_digits(figure, unit)}{unit and ' ' + unit}"
+    ends = "none"
+    if interval is not None:
+        ends = f"{_digits(interval.low, unit)} to {_digits(interval.high, unit)}"
+    return shown, ends, str(rounds)
+
+
+def _digits(value: float, unit: str) -> str:
+    if not math.isfinite(value):
+        return "no end"
+    return f"{value:.2f}" if unit else f"{value:.3f}"

@@ -1,0 +1,123 @@
+"""The ranks of a trial as plain processes: what Ray Train's workers are compared with.
+
+They get what the cluster's workers get, without the cluster: environment, core, priority, collective.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fixtures.errors import Infra, MissingFigure
+from fixtures.evidence import tail
+from fixtures.local import IMAGE, trainer_environment
+from fixtures.plan import TrialSpec
+from trainer.result import BrokenResult, TrialResult, decode
+
+ROOT = Path(__file__).resolve().parents[1]
+POLL_SECONDS = 1.0
+
+
+def run(
+    spec: TrialSpec,
+    batch_size: int,
+    environ: Mapping[str, str],
+    *,
+    on_poll: Callable[[], None],
+    deadline_seconds: float,
+) -> TrialResult:
+    """Train with `spec.workers` processes on this machine, one core each.
+
+    Args:
+        spec: what to do.
+        batch_size: global, divided among the ranks.
+        environ: the environment from which the few variables are taken that training gets.
+        on_poll: called about once a second while they train.
+        deadline_seconds: after this they are ended.
+
+    Raises:
+        Infra: a rank failed, or the deadline passed.
+        MissingFigure: a rank handed over no result.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    addresses = _free_addresses(spec.workers)
+    with TemporaryDirectory(prefix="ranks-") as folder, ExitStack() as stack:
+        scratch = Path(folder)
+        common = {
+            **trainer_environment(environ, Path(sys.executable)),
+            "PYTHONPATH": os.pathsep.join(map(str, (ROOT, IMAGE))),
+            "HOME": folder,
+            "TMPDIR": folder,
+            "OMP_NUM_THREADS": "1",  # as Ray sets it for a worker with one CPU
+        }
+        started = []
+        for rank in range(spec.workers):
+            task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
+            command = [sys.executable, "-m", "benchmarks.rank", "--rank", str(rank), "--workers", str(spec.workers)]
+            command += ["--epochs", str(spec.epochs), "--seed", str(spec.seed), "--batch-size", str(batch_size)]
+            command += ["--data", str(IMAGE / "data" / "mnist.npz")]
+            command += ["--core", str(cores[rank % len(cores)])] if cores else []
+            process = subprocess.Popen(
+                command,
+                cwd=scratch,
+                env={**common, "TF_CONFIG": json.dumps(task)},
+                stdin=subprocess.DEVNULL,
+                stdout=stack.enter_context(_log(scratch, rank).open("wb")),
+                stderr=stack.enter_context((scratch / f"{rank}.err").open("wb")),
+            )
+            stack.callback(_end, process)
+            started.append(process)
+        _await(started, scratch, on_poll, deadline_seconds)
+        return _together(spec, scratch)
+
+
+def _await(
+    started: list[subprocess.Popen[bytes]], scratch: Path, on_poll: Callable[[], None], deadline_seconds: float
+) -> None:
+    until = time.monotonic() + deadline_seconds
+    while True:
+        codes = [process.poll() for process in started]
+        for rank, code in enumerate(codes):
+            if code:
+                said = tail(scratch / f"{rank}.err", 600).strip()
+                raise Infra(f"Rank {rank} without Ray ended with exit code {code}: {said}")
+        if None not in codes:
+            return
+        if time.monotonic() > until:
+            raise Infra(f"The ranks without Ray did not end within {deadline_seconds:.0f} s.")
+        on_poll()
+        time.sleep(POLL_SECONDS)
+
+
+def _together(spec: TrialSpec, scratch: Path) -> TrialResult:
+    results = []
+    for rank in range(spec.workers):
+        try:
+            results.append(decode(_log(scratch, rank).read_text(errors="replace")))
+        except BrokenResult as error:
+            raise MissingFigure(f"Rank {rank} without Ray: {error}.") from error
+    return replace(results[0], ranks=tuple(each.ranks[0] for each in results))
+
+
+def _log(scratch: Path, rank: int) -> Path:
+    return scratch / f"{rank}.out"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait(timeout=10)
+
+
+def _free_addresses(count: int) -> list[str]:
+    with ExitStack() as ports:
+        free = [ports.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [f"127.0.0.1:{each.getsockname()[1]}" for each in free]

@@ -1,0 +1,134 @@
+"""The command lines of the bench, of a rank and of a variant: what they take, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmarks import bench, rank
+from benchmarks.rounds import GROUPS, VARIANTS
+from benchmarks.variants import common
+from tests.unit import benches
+from trainer.result import BrokenResult
+
+LINE = '{"variant": "fit", "keras": "keras", "batch_size": 128, "seed": 1, "seconds": 9.5, "updates": 468, '
+LINE += '"samples": 59904, "loss": 0.3, "intra_threads": 1, "inter_threads": 1, "cores": 1, "niceness": 0, '
+LINE += '"versions": {"keras": "3.15.1"}}'
+
+
+def test_the_bench_runs_everything_in_16_rounds_unless_told_otherwise() -> None:
+    options = bench.parse([])
+
+    assert (options.rounds, options.only, options.report) == (16, GROUPS, None)
+    assert options.out.parts[-3:] == ("reports", "bench", "bench.json")
+
+
+def test_groups_and_rounds_can_be_chosen() -> None:
+    options = bench.parse(["--only", "noray,variants", "--rounds", "2"])
+
+    assert (options.only, options.rounds) == (("noray", "variants"), 2)
+
+
+def test_a_variant_trains_one_epoch_with_one_thread_unless_told_otherwise() -> None:
+    options = common.parse(["--batch-size", "256"])
+
+    assert (options.updates, options.samples, options.threads, options.keras) == (234, 59_904, 1, "keras")
+
+
+def refusal(parse: Callable[[Sequence[str]], object], arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--only", "speed"], "--only='speed': expected some of ray,noray,variants,batches, each once"),
+        (["--only", "ray,ray"], "--only='ray,ray': expected some of ray,noray,variants,batches, each once"),
+        (["--only", ""], "--only='': expected some of"),
+        (["--rounds", "0"], "--rounds=0: expected a whole number from 1 to 1,000"),
+        (["--seed", "-1"], "--seed=-1: expected a whole number from 0 to 1,000,000,000"),
+        (["--report", "nowhere.json"], "--report='nowhere.json': expected a file that a bench wrote"),
+        (["--out", "."], "--out='.': expected a file, this is a folder"),
+    ],
+)
+def test_the_bench_refuses_in_one_sentence(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert why in refusal(bench.parse, arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--batch-size", "0"], "--batch-size 0: expected 1 to 60000"),
+        (["--updates", "469"], "--updates 469: expected 1 to 468, an epoch at batch 128"),
+        (["--updates", "0"], "--updates 0: expected 1 to 468"),
+        (["--threads", "0"], "--threads 0: expected at least 1"),
+        (["--keras", "keras2"], "invalid choice: 'keras2'"),
+    ],
+)
+def test_a_variant_refuses_in_one_sentence(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert why in refusal(common.parse, arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--rank", "2"], "--rank 2: expected 0 to 1, one less than --workers"),
+        (["--rank", "0", "--batch-size", "127"], "--batch-size 127 cannot be divided among --workers 2"),
+    ],
+)
+def test_a_rank_refuses_in_one_sentence(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert why in refusal(rank.parse, ["--workers", "2", "--data", "mnist.npz", *arguments], capsys)
+
+
+def test_every_variant_has_its_script() -> None:
+    folder = Path(common.__file__).parent
+
+    assert all((folder / f"{module}.py").is_file() and keras in common.KERAS for module, keras in VARIANTS.values())
+
+
+def test_what_a_variant_handed_back_is_found_among_what_keras_prints() -> None:
+    assert common.decode(f"Epoch 1\n{LINE}\n").seconds == 9.5
+
+
+@pytest.mark.parametrize("log", ["", f"{LINE}\n{LINE}\n", LINE.replace('"loss": 0.3, ', ""), LINE[:-5]])
+def test_a_variants_line_that_is_absent_doubled_or_incomplete_is_refused(log: str) -> None:
+    with pytest.raises(BrokenResult):
+        common.decode(log)
+
+
+def test_a_report_judges_a_file_again_and_ends_with_1_unless_all_is_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "prove", lambda made, spread: None)
+    codes = []
+    for groups in (("noray",), ("ray",)):
+        file = tmp_path / f"{groups[0]}.json"
+        file.write_text(benches.bench(3, groups).to_json(), encoding="utf-8")
+        codes.append(bench.main(["--report", str(file)]))
+
+    assert codes == [0, 1]  # these trials' jobs last 6 s longer than their training, the baseline's may 5 s
+    assert "T(2 ranks without Ray)" in capsys.readouterr().out
+
+
+def test_a_report_of_unequal_work_says_that_and_judges_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bench.json"
+    file.write_text(benches.bench(1, ("ray",)).to_json(), encoding="utf-8")  # trained at batch 6000
+
+    assert bench.main(["--report", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert out == "Nothing can be said about speed: 2 copies, round 1: trained at global batch 6000, not 128.\n"
+
+
+def test_a_report_of_a_damaged_file_names_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "bench.json"
+    file.write_text("{}", encoding="utf-8")
+
+    assert bench.main(["--report", str(file)]) == 1
+    assert capsys.readouterr().err == "Bench.command is missing from the result.\n"
