@@ -177,7 +177,8 @@ def main(variant: str, train: Train) -> int:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     mnist = data.load(options.data)
     keras.utils.set_random_seed(options.seed)
-    timed, optimizer = train(keras, mnist.train_images, mnist.train_labels, options)
+    images = mnist.train_images.astype("float32") / 255
+    timed, optimizer = train(keras, images, mnist.train_labels, options)
     updates = int(optimizer.iterations) - 1  # the warm-up was one
     result = VariantResult(
         variant=variant,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from trainer import data
+from trainer import data, deferred
 from trainer.progress import READY, show
 from trainer.result import RankRecord, TrialResult, encode
 from trainer.work import Work
@@ -70,7 +70,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         from trainer import ray_train  # noqa: PLC0415 - the baseline imports no Ray
 
         return ray_train.run(work, options.workers, marks, show)
-    from trainer import training  # noqa: PLC0415 - seconds of TensorFlow, which the command line need not pay
+    deferred.import_tensorflow()  # seconds, which the command line need not pay
+    from trainer import training  # noqa: PLC0415
 
     marks["import"] = time.time()
     hold = wait_for_start if options.wait_for_start else lambda: None

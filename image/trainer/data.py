@@ -19,11 +19,11 @@ class DamagedData(Exception):  # noqa: N818 - reads better where it is raised
 
 @dataclass(frozen=True)
 class Mnist:
-    """Images as float32 in 0..1, shape (samples, 28, 28, 1); labels as int32, shape (samples,)."""
+    """Pixels 0..255, shape (samples, 28, 28, 1); labels, shape (samples,)."""
 
-    train_images: NDArray[np.float32]
+    train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int32]
-    test_images: NDArray[np.float32]
+    test_images: NDArray[np.uint8]
     test_labels: NDArray[np.int32]
 
 
@@ -38,12 +38,8 @@ def load(path: Path) -> Mnist:
         raise DamagedData(f"MNIST at {path} is damaged: expected SHA-256 {SHA256}, got {actual}")
     with np.load(io.BytesIO(content)) as arrays:
         return Mnist(
-            train_images=_images(arrays["x_train"]),
+            train_images=arrays["x_train"].reshape(-1, 28, 28, 1),
             train_labels=arrays["y_train"].astype(np.int32),
-            test_images=_images(arrays["x_test"]),
+            test_images=arrays["x_test"].reshape(-1, 28, 28, 1),
             test_labels=arrays["y_test"].astype(np.int32),
         )
-
-
-def _images(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return pixels.reshape(-1, 28, 28, 1).astype(np.float32) / np.float32(255)

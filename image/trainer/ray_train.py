@@ -28,6 +28,20 @@ RAY_TRAIN = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints a worker's lines a second time
 }
 """Ray Train's own settings; they reach its controller and workers from the driver's environment."""
+UNNEEDED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
+"""Callbacks that each start an actor, a second of CPU while the workers start and wake-ups while they train.
+
+One serves datasets of Ray Data, of which there are none; the other frees the workers' CPUs when the controller
+dies, which the end of the job does as well.
+"""
+
+
+class _Trainer(TensorflowTrainer):  # type: ignore[misc]
+    """Ray's trainer without helper actors that have nothing to do here."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        """Ray Train has no public switch for them (2.60); should this method go, they run as always."""
+        return [each for each in super()._create_default_callbacks() if type(each).__name__ not in UNNEEDED]
 
 
 def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -> tuple[RankRecord, ...]:
@@ -37,13 +51,13 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
     ray.init(
         address="auto",
         configure_logging=False,
-        runtime_env={"worker_process_setup_hook": "trainer.deferred.defer"},
+        runtime_env={"worker_process_setup_hook": "trainer.deferred.process_started"},
     )
     marks["ray"] = time.time()
     progress({"phase": "workers"})
     records = ray.remote(num_cpus=0)(Records).remote()
     with TemporaryDirectory(prefix="storage-") as storage:
-        trainer = TensorflowTrainer(
+        trainer = _Trainer(
             _worker,
             train_loop_config={"work": asdict(work), "records": records},
             scaling_config=ScalingConfig(
@@ -66,7 +80,8 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
 def _worker(config: dict[str, Any]) -> None:
     marks = {"worker": time.time()}
     deferred.restore()
-    from trainer import training  # noqa: PLC0415 - TensorFlow is imported here, and nowhere else
+    deferred.import_tensorflow()
+    from trainer import training  # noqa: PLC0415 - needs TensorFlow
 
     marks["import"] = time.time()
     context = get_context()

@@ -117,13 +117,13 @@ class _Loop:
         per_replica = positions.stop - positions.start
         self._epoch = tf.function(self._epoch_graph, input_signature=[tf.TensorSpec((None, per_replica), tf.int32)])
         self._classify = tf.function(
-            lambda images: tf.argmax(model.logits(self._weights, images), 1, tf.int32),
-            input_signature=[tf.TensorSpec((EVALUATION_BATCH, 28, 28, 1), tf.float32)],
+            lambda images: tf.argmax(model.logits(self._weights, tf.cast(images, tf.float32) / 255), 1, tf.int32),
+            input_signature=[tf.TensorSpec((EVALUATION_BATCH, 28, 28, 1), tf.uint8)],
         )
 
     def _reduced_gradient(self, weights: Any, samples: Any) -> tuple[Any, Any]:
         """This rank's share of the loss, and the gradient of the global batch's loss, in the weights' precision."""
-        images = tf.cast(tf.gather(self._images, samples), weights.dtype)
+        images = tf.cast(tf.gather(self._images, samples), weights.dtype) / 255
         labels = tf.gather(self._labels, samples)
         mask = model.dropout_mask(self._work.seed, self._step, self._work.batch_size, self._positions)
         mask = tf.cast(mask, weights.dtype)

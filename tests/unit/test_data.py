@@ -17,8 +17,8 @@ def test_the_archive_in_the_repository_is_mnist() -> None:
 
     assert mnist.train_images.shape == (60_000, 28, 28, 1)
     assert mnist.test_images.shape == (10_000, 28, 28, 1)
-    assert mnist.train_images.dtype == np.float32
-    assert (mnist.train_images.min(), mnist.train_images.max()) == (0, 1)
+    assert mnist.train_images.dtype == np.uint8
+    assert (mnist.train_images.min(), mnist.train_images.max()) == (0, 255)
     assert sorted(set(mnist.train_labels.tolist())) == sorted(set(mnist.test_labels.tolist())) == list(range(10))
 
 
