@@ -231,6 +231,7 @@ def test_evidence_is_the_ends_of_logs_without_the_token_and_within_bounds(tmp_pa
     write_evidence(tails(run, secret="s3cret"), tmp_path / "into")
 
     copied = {file.name: file.read_text() for file in (tmp_path / "into").iterdir()}
+    assert set(copied.pop("files.txt").splitlines()) == set(copied)
     assert copied["head.out"] == "Ray runtime started with [token]"
     assert copied["raylet.out"].endswith("the end")
     assert len(copied["raylet.out"]) == FILE_BYTES
