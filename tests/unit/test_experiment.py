@@ -124,7 +124,9 @@ def experiment(
     facts = ClusterFacts.of("fake", cluster, {"worker-1": "f" * 64})
     write: Callable[[str], None] = (lambda text: None) if lines is None else lines.append
     display = Display(write, live=False, clock=lambda: jobs.now)
-    return Experiment(settings, counts, provider, cluster, facts, jobs, display, SPREAD, clock=lambda: jobs.now)
+    return Experiment(
+        settings, counts, provider, cluster, facts, jobs, display, SPREAD, cluster_seconds=3.0, clock=lambda: jobs.now
+    )
 
 
 def measure(
