@@ -55,6 +55,14 @@ def probe(seed: int) -> Probe:
     return Probe(gradient, weights)
 
 
+def scaled(original: Probe, *, gradient: float = 1.0, weights: float = 1.0) -> Probe:
+    """The probe, but its gradient and its change of the weights are so many times as large."""
+    return Probe(
+        tuple(tuple(each * gradient for each in row) for row in original.gradient),
+        tuple(tuple(each * weights for each in row) for row in original.weights),
+    )
+
+
 def epoch_record(
     number: int, *, seed: int, rank: int = 0, world_size: int = 1, seconds: float, accuracy: float | None = None
 ) -> EpochRecord:
