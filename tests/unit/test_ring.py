@@ -102,7 +102,7 @@ def test_a_rank_that_dies_is_noticed_by_its_neighbour_at_once() -> None:
         began = time.monotonic()
         with pytest.raises(LostRank) as lost:
             own.all_reduce(vector(own.rank, 1_000_000))
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < LIMIT / 2
         return str(lost.value)
 
     told = on_every_rank(2, work)
