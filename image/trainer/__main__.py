@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trainer import data, deferred
 from trainer.progress import READY, show
-from trainer.result import RankRecord, TrialResult, encode
+from trainer.result import DAMAGED_DATA, RankRecord, TrialResult, encode
 from trainer.work import Work
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist.npz"
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str]) -> int:
         ranks = run(options, arguments, marks)
     except data.DamagedData as error:
         print(f"trainer: {error}", file=sys.stderr)
-        return 3
+        return DAMAGED_DATA
     marks["end"] = time.time()
     names = ("numpy", "ray", "tensorflow-cpu", "tensorflow")
     installed = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in metadata.distributions()}

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 MARKER = "TRIAL-RESULT"
+DAMAGED_DATA = 3
+"""Exit code of the trainer when MNIST is missing or damaged, which is the machine's fault and not the training's."""
 
 T = TypeVar("T")
 
@@ -124,7 +126,8 @@ class TrialResult:
 
     @property
     def train_seconds(self) -> float:
-        """Training-loop clock: the slowest rank counts."""
+        """Training-loop clock: the slowest rank counts. Raises BrokenResult for a rank without epochs, or no rank."""
+        _require_epochs(self.ranks)
         return max(sum(epoch.seconds for epoch in rank.epochs) for rank in self.ranks)
 
     @property
@@ -152,7 +155,18 @@ def decode(log: str) -> TrialResult:
         raise BrokenResult(f"the {MARKER} line announces {length} bytes and has {len(body)}: the log is cut")
     if hashlib.sha256(body.encode()).hexdigest() != digest:
         raise BrokenResult(f"the {MARKER} line does not match its SHA-256: the log is damaged")
-    return from_dict(TrialResult, parse_json(body))
+    result = from_dict(TrialResult, parse_json(body))
+    _require_epochs(result.ranks)
+    return result
+
+
+def _require_epochs(ranks: tuple[RankRecord, ...]) -> None:
+    """A rank without epochs must not count as one that took 0 s."""
+    if not ranks:
+        raise BrokenResult("no rank handed over what it did: the trial has no training time")
+    for rank in ranks:
+        if not rank.epochs:
+            raise BrokenResult(f"rank {rank.rank} handed over no epoch: the trial has no training time")
 
 
 def parse_json(text: str) -> Any:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Vector = NDArray[np.floating[Any]]
 
 CONNECT_SECONDS = 60.0
+RETRY_SECONDS = 0.05
 STEP_SECONDS = 120.0
 _HELLO = struct.Struct("!4sII")
 
@@ -119,7 +120,7 @@ class Ring:
             except OSError as error:  # the neighbour may not listen yet
                 if time.monotonic() > self._deadline:
                     raise LostRank(f"rank {self.rank}: no rank listens on {host}:{port} ({error})") from error
-                time.sleep(0.05)
+                time.sleep(RETRY_SECONDS)
         link.sendall(_HELLO.pack(b"ring", self.rank, self.world_size))
         return link
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fixtures.cluster import Cluster, Node, Problem, Report
 from fixtures.errors import Infra
+from fixtures.evidence import write_evidence
 
 
 class FakeProvider:
@@ -59,8 +60,7 @@ class FakeProvider:
 
     def collect_evidence(self, into: Path) -> None:
         """A folder with one line."""
-        into.mkdir(parents=True, exist_ok=True)
-        (into / "fake.log").write_text("nothing happened\n", encoding="utf-8")
+        write_evidence({"fake.log": "nothing happened\n"}, into)
 
     def keep_running(self) -> None:
         """It holds nothing that could outlive this process."""

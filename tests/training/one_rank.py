@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainer import schedule, training
-from trainer.collective import Collective
+from trainer import schedule
 from trainer.result import TrialResult, encode
 from trainer.work import Work
 
@@ -27,18 +26,20 @@ def shorten(schedule: Any) -> None:
 
 
 def main(rank: int, world_size: int, collective: str, cheat: str, seed: int) -> None:
+    from trainer import training  # noqa: PLC0415 - pytest imports this file, too, and is not to wait for TensorFlow
+
     shorten(schedule)
     patched: Any = training
     connect = patched.connect
 
-    def tampered(*arguments: Any) -> Collective:
+    def tampered(*arguments: Any) -> Any:
         honest: Any = connect(*arguments)
         add_up = honest.all_reduce
         if cheat == "skips the all-reduce":
             honest.all_reduce = lambda vector: vector
         if cheat == "takes the sum twice":
             honest.all_reduce = lambda vector: 2 * add_up(vector)
-        return honest  # type: ignore[no-any-return]
+        return honest
 
     patched.connect = tampered
     if cheat == "trains twice as fast":

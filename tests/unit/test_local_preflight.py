@@ -161,6 +161,30 @@ def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_i
         made._digest()
 
 
+@pytest.mark.parametrize(
+    ("nodes", "cpus", "why"),
+    [
+        (["worker-1"], 1, "is too small (1 of 2 nodes)"),
+        (["worker-1", "worker-2"], 4, "has another shape"),
+    ],
+)
+def test_a_kept_cluster_that_does_not_fit_is_passed_over_with_a_reason_and_left_alone(
+    tmp_path: Path, nodes: list[str], cpus: int, why: str
+) -> None:
+    made = provider(ROOMY, workers=2, places=(tmp_path,))
+    run = tmp_path / f"{processes.PREFIX}kept"
+    run.mkdir()
+    shape = made._shape() | {"nodes": nodes, "cpus_per_worker": cpus}
+    kept = processes.Lease(pid=2**22 - 1, started=1.0, kept=True, extra=shape)  # of a process that does not exist
+    processes.write_lease(run, kept)
+    said: list[str] = []
+
+    assert made._adopt(said.append) is None
+
+    assert said == [f"the kept cluster in {run} {why}; it stays untouched"]
+    assert processes.read_lease(run) == kept
+
+
 def test_the_clusters_environment_has_nothing_of_the_users_but_a_few_names(tmp_path: Path) -> None:
     theirs = {
         "PATH": "/usr/bin",
@@ -207,6 +231,7 @@ def test_evidence_is_the_ends_of_logs_without_the_token_and_within_bounds(tmp_pa
     write_evidence(tails(run, secret="s3cret"), tmp_path / "into")
 
     copied = {file.name: file.read_text() for file in (tmp_path / "into").iterdir()}
+    assert set(copied.pop("files.txt").splitlines()) == set(copied)
     assert copied["head.out"] == "Ray runtime started with [token]"
     assert copied["raylet.out"].endswith("the end")
     assert len(copied["raylet.out"]) == FILE_BYTES

@@ -25,6 +25,10 @@ from fixtures.summary import summarise
 from tests.unit.trials import SPREAD
 
 pytest_plugins = ["fixtures.options", "fixtures.reporting"]
+
+def pytest_benchmark_generate_machine_info():
+    return {}  # asking for the CPU's name starts a process, and what it says is not tested
+
 RUN = Run.from_json(pathlib.Path(__file__).with_name("run.json").read_text())
 
 def pytest_generate_tests(metafunc):
@@ -58,7 +62,8 @@ def replay(pytester: pytest.Pytester, measured: Run, *options: str) -> pytest.Ru
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(test_e2e=E2E.read_text())
     (pytester.path / "run.json").write_text(measured.to_json())
-    return pytester.runpytest_inprocess("-m", "e2e", "--reports=out", "-p", "no:cacheprovider", *options)
+    unused = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # the latter is a second of imports each time
+    return pytester.runpytest_inprocess("-m", "e2e", "--reports=out", *unused, *options)
 
 
 def left(pytester: pytest.Pytester) -> set[str]:

@@ -169,6 +169,17 @@ def test_a_figure_that_is_no_number_is_not_sent(figure: float) -> None:
         encode(with_epoch(TRIAL, 0, loss=figure))
 
 
+def test_a_trial_without_ranks_or_epochs_has_no_training_time_and_is_refused_when_it_is_read() -> None:
+    nobody = replace(TRIAL, ranks=())
+    idle = with_rank(TRIAL, 1, epochs=())
+
+    for trial, complaint in ((nobody, "no rank handed over what it did"), (idle, "rank 1 handed over no epoch")):
+        with pytest.raises(BrokenResult, match=f"{complaint}: the trial has no training time"):
+            _ = trial.train_seconds
+        with pytest.raises(BrokenResult, match=complaint):
+            decode(encode(trial))
+
+
 def test_the_slowest_rank_counts_and_the_last_accuracy_of_rank_0() -> None:
     slow: TrialResult = with_epoch(TRIAL, 1, epoch=1, seconds=9.0)
 

@@ -58,20 +58,65 @@ def test_a_run_of_several_worker_counts_leaves_a_file_for_each_and_lists() -> No
     assert [each["num_workers"] for each in left["comparison.json"]["comparison"]] == [2, 4]
 
 
-def test_the_trial_files_hold_the_figures_of_the_accuracy_trial_and_the_times_of_the_rounds() -> None:
+def test_the_comparison_holds_every_figure() -> None:
+    compared = files(run(*ROUNDS))["comparison.json"]["comparison"]
+
+    assert compared.pop("same_work")[0] == "seed 1, Adam at 0.001, global batch 6000 on both sides"
+    assert compared.pop("why").startswith("2 workers are 1.81x as fast as the baseline (98.3% interval 1.80x to 1.83x")
+    assert compared.pop("speedup_interval") == pytest.approx([1.803462, 1.819767])
+    assert compared.pop("ceiling_interval") == pytest.approx([1.923077, 1.923077])
+    assert compared.pop("end_to_end_seconds") == pytest.approx({"baseline": 36.0, "workers": 25.0})
+    assert compared.pop("verdict") == "PASS"
+    assert set(compared.pop("prediction")) == {"speedup", "scale", "ceiling"}  # its figures have their own test
+    assert compared == pytest.approx(
+        {
+            "num_workers": 2,
+            "speedup": 1.811596,
+            "speedup_with_polluted_rounds": 1.811596,
+            "efficiency": 0.905798,
+            "karp_flatt_serial_fraction": 0.103999,
+            "job_speedup": 1.388889,
+            "end_to_end_speedup": 1.44,
+            "ceiling": 1.923077,
+            "share_of_ceiling": 0.942030,
+            "rounds": 3,
+            "threshold": 1.5,
+            "time_saved_seconds": 14.0,
+            "time_saved_minutes": 0.233333,
+        },
+        rel=1e-5,
+    )
+
+
+def test_a_trial_file_holds_the_figures_of_the_accuracy_trial_and_the_times_of_the_rounds() -> None:
     trial = files(run(*ROUNDS))["ray_results_2workers.json"]
 
-    assert trial["training_time_seconds"] == pytest.approx(16.0)
-    assert trial["job_time_seconds"] == pytest.approx(22.0)
-    assert (trial["test_accuracy"], trial["epochs_completed"]) == (0.986, 2)
-    assert (trial["updates"], trial["samples"]) == (20, 120_000)
-    assert trial["timing_rounds_seconds"] == pytest.approx({"1": 5.51, "2": 5.52, "3": 5.53})
+    assert trial.pop("timing_rounds_seconds") == pytest.approx({"1": 5.51, "2": 5.52, "3": 5.53})
+    assert trial == {
+        "training_type": "ray_distributed",
+        "num_workers": 2,
+        "training_time_seconds": 16.0,
+        "job_time_seconds": 22.0,
+        "test_accuracy": 0.986,
+        "final_loss": 0.1,
+        "epochs_completed": 2,
+        "updates": 20,
+        "samples": 120_000,
+        "batch_size": 6000,
+        "seed": 1,
+        "collective": "ring",
+        "phases_seconds": {"submit": 1.0, "import": 1.0, "data": 1.0, "build": 1.0, "train": 16.0, "finish": 2.0},
+        "versions": {"tensorflow-cpu": "2.21.0", "python": "3.11.7"},
+    }
 
 
 def test_what_was_not_measured_is_null_and_never_0() -> None:
-    compared = files(run())["comparison.json"]["comparison"]
+    compared = files(replace(run(), phases={}))["comparison.json"]["comparison"]
 
-    absent = ("speedup", "speedup_interval", "efficiency", "job_speedup", "ceiling", "share_of_ceiling", "prediction")
+    absent = (
+        *("speedup", "speedup_interval", "efficiency", "karp_flatt_serial_fraction", "job_speedup"),
+        *("end_to_end_seconds", "end_to_end_speedup", "ceiling", "share_of_ceiling", "prediction"),
+    )
     assert {name: compared[name] for name in absent} == dict.fromkeys(absent)
     assert compared["rounds"] == 0
 
@@ -87,7 +132,7 @@ def test_what_the_scaling_model_predicts_stands_beside_what_was_measured() -> No
 def test_one_round_has_a_speedup_and_no_interval() -> None:
     compared = files(run(ROUNDS[0]))["comparison.json"]["comparison"]
 
-    assert compared["speedup"] == pytest.approx(10 / 5.51)
+    assert compared["speedup"] == pytest.approx(1.814882)
     assert compared["speedup_interval"] is None
 
 

@@ -10,7 +10,7 @@ import pytest
 from fixtures.errors import MissingFigure
 from fixtures.measurement import Failure, Measurement, Run
 from fixtures.noise import Noise
-from fixtures.summary import Summary, settings_of, summarise
+from fixtures.summary import EndToEnd, Summary, settings_of, summarise
 from fixtures.verdict import Outcome
 from tests.unit.trials import (
     SCALING,
@@ -55,6 +55,24 @@ def test_fast_rounds_pass() -> None:
     assert two.share is not None
     assert two.share.ratios[0] == pytest.approx(10.4 / (2 * 5.5))
     assert (two.rounds, two.threshold, len(two.proof)) == ((1, 2, 3), 1.5, 8)
+
+
+def test_end_to_end_the_workers_wait_for_the_cluster_and_the_baseline_does_not() -> None:
+    accuracy = [measurement(spec(0), seconds=30.0), measurement(spec(2), seconds=16.0)]  # and 6 s around each
+
+    measured = run(*FAST, accuracy=accuracy)
+
+    assert measured.phases["cluster"] == 3.0
+    assert judge(measured).of(2).end_to_end == EndToEnd(baseline=36.0, cluster=3.0, parallel=25.0, speedup=1.44)
+
+
+@pytest.mark.parametrize("missing", ["cluster", "baseline", "2 workers"])
+def test_end_to_end_a_part_that_was_not_measured_is_not_taken_for_0(missing: str) -> None:
+    measured = run(*FAST)
+    phases = {name: seconds for name, seconds in measured.phases.items() if name != missing}
+    trials = tuple(each for each in measured.measurements if each.round or each.spec.name != missing)
+
+    assert judge(replace(measured, phases=phases, measurements=trials)).of(2).end_to_end is None
 
 
 def test_slow_rounds_are_a_regression() -> None:
@@ -131,7 +149,7 @@ def test_unequal_work_in_any_round_is_a_regression_whatever_the_speed_and_shows_
 
     assert two.verdict.outcome is Outcome.REGRESSION
     assert two.verdict.why.startswith("Learning rate: 0.01 on rank 0")
-    assert (two.speedup, two.speedup_of_all, two.ceiling, two.proof) == (None, None, None, ())
+    assert (two.speedup, two.speedup_of_all, two.end_to_end, two.ceiling, two.proof) == (None, None, None, None, ())
 
 
 def test_unequal_work_stays_a_regression_when_the_cluster_is_lost_afterwards() -> None:

@@ -34,7 +34,9 @@ def said(measured: Run) -> str:
         "parallel efficiency 91%",
         "(Karp-Flatt)",
         "predicted by the scaling model 1.93x measured 1.82x; cores share as the ceiling shows",
-        "speedup of the whole job 1.00x 1.39x what a user waits for",
+        "end to end 36.0 s 25.0 s 3.0 s of it for the cluster",
+        "speedup of the whole job 1.00x 1.39x what a user waits for when Ray is up",
+        "speedup end to end 1.00x 1.44x with the time for the cluster; one trial each, no interval",
         "the machine's ceiling 1.93x 95 % interval 1.90 to 1.96; 2 independent copies; 95% of it reached",
         "PASS: 2 workers are 1.82x as fast as the baseline",
         "same work: all ranks hold bit for bit the same weights after every epoch",
@@ -64,6 +66,10 @@ def test_an_accuracy_that_is_missing_is_called_so() -> None:
     parallel = replace(parallel, result=with_epoch(parallel.result, 0, epoch=1, accuracy=None))
 
     assert "test accuracy 0.9860 missing" in said(run(*ROUNDS, accuracy=[measurement(spec(0)), parallel]))
+
+
+def test_a_cluster_whose_start_was_not_measured_leaves_no_end_to_end_figure() -> None:
+    assert "end to end" not in said(replace(run(*ROUNDS), phases={"accuracy": 60.0}))
 
 
 def test_one_round_shows_a_figure_without_an_interval() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.errors import MissingFigure, UnequalWork
 from fixtures.plan import TrialSpec
-from fixtures.work import TENSORS, Spread, prove_copies, prove_same_work, require_accuracy
+from fixtures.work import TENSORS, prove_copies, prove_same_work, require_accuracy
 from tests.unit.trials import (
     BATCH,
     EPOCHS,
@@ -17,6 +17,7 @@ from tests.unit.trials import (
     coverage,
     probe,
     result,
+    scaled,
     spec,
     with_all_epochs,
     with_all_ranks,
@@ -30,65 +31,8 @@ TWO = spec(2)
 BASELINE, HONEST = result(spec(0)), result(TWO)
 
 
-def prove(
-    parallel: TrialResult = HONEST, baseline: TrialResult = BASELINE, of: TrialSpec = TWO, spread: Spread = SPREAD
-) -> tuple[str, ...]:
-    return prove_same_work(of, baseline, parallel, spread)
-
-
-def scaled(original: Probe, *, gradient: float = 1.0, weights: float = 1.0) -> Probe:
-    return Probe(
-        tuple(tuple(each * gradient for each in row) for row in original.gradient),
-        tuple(tuple(each * weights for each in row) for row in original.weights),
-    )
-
-
-# Honest trials
-
-
-def test_honest_trials_pass_and_every_fact_that_was_checked_is_told() -> None:
-    assert prove() == (
-        "seed 1, Adam at 0.001, global batch 6000 on both sides",
-        "2 epochs of 10 updates and 60,000 samples on both sides; "
-        "the ranks' hashes add up to the same global batches (0 samples dropped)",
-        "1 core(s) and 1 thread(s) for the baseline and for each worker, quota none, niceness 0, oneDNN default",
-        "all ranks hold bit for bit the same weights after every epoch",
-        "the losses of the first 10 updates agree to 0e+00",
-        "reduced gradient and weights after plain SGD updates agree with the baseline's to 0e+00",
-        "the loss of every epoch agrees as closely as equal runs do",
-        "the test accuracies differ by 0.0000 (equal runs: within 0.0085)",
-    )
-
-
-@pytest.mark.parametrize("workers", [1, 3, 4])
-def test_any_number_of_honest_ranks_passes(workers: int) -> None:
-    assert prove(result(spec(workers)), of=spec(workers))
-
-
-def test_ranks_may_come_in_any_order() -> None:
-    assert prove(replace(HONEST, ranks=HONEST.ranks[::-1])) == prove()
-
-
-def test_rounding_is_no_difference() -> None:
-    losses = tuple(each * (1 + 1e-6) for each in HONEST.ranks[0].epochs[0].first_losses)
-    rounded = with_epoch(HONEST, 0, first_losses=losses, accuracy=None)
-    rounded = with_all_ranks(rounded, probe=scaled(probe(1), gradient=1 + 3e-15, weights=1 - 3e-15))
-
-    assert prove(rounded)
-
-
-def test_a_timing_trial_needs_neither_probe_nor_accuracy() -> None:
-    of = spec(2, "timing")
-
-    assert len(prove(result(of), result(spec(0, "timing")), of)) == 6
-
-
-def test_the_recorded_spread_of_equal_runs_is_that_of_at_least_20_seeds_and_tightens_with_training() -> None:
-    spread = Spread.load()
-
-    assert 0 < spread.tolerance(spread.accuracy, 2) < 0.01
-    assert spread.tolerance(spread.loss, 2) < spread.tolerance(spread.loss, 0) < 0.1
-    assert spread.tolerance(spread.loss, 99) == spread.tolerance(spread.loss, len(spread.loss) - 1)
+def prove(parallel: TrialResult = HONEST, baseline: TrialResult = BASELINE, of: TrialSpec = TWO) -> tuple[str, ...]:
+    return prove_same_work(of, baseline, parallel, SPREAD)
 
 
 # Other data

@@ -1,0 +1,87 @@
+"""Evidence of a failure: there after a run that failed, gone after one that did not, and nobody else's touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fixtures import suite
+from fixtures.evidence import remove_evidence, write_evidence
+from tests.contract.fake import FakeProvider
+
+pytest_plugins = ["pytester"]
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def test_what_was_written_is_removed_with_its_folder(tmp_path: Path) -> None:
+    write_evidence({"raylet.out": "died", "gcs_server.out": "lost"}, tmp_path / "evidence")
+    assert names(tmp_path / "evidence") == {"raylet.out", "gcs_server.out", "files.txt"}
+
+    remove_evidence(tmp_path / "evidence")
+
+    assert names(tmp_path) == set()
+
+
+def test_a_file_that_somebody_else_put_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "worker-1.out").write_text("mine")
+    write_evidence({"raylet.out": "died"}, tmp_path)
+
+    remove_evidence(tmp_path)
+
+    assert names(tmp_path) == {"worker-1.out"}
+
+
+@pytest.mark.parametrize("listed", [None, b"../precious", b"", b"\xff\xfe"])
+def test_nothing_outside_the_folder_and_nothing_that_is_not_listed_is_removed(
+    tmp_path: Path, listed: bytes | None
+) -> None:
+    folder = tmp_path / "evidence"
+    folder.mkdir()
+    (tmp_path / "precious").write_text("mine")
+    (folder / "notes").write_text("mine")
+    if listed is not None:
+        (folder / "files.txt").write_bytes(listed)
+
+    remove_evidence(folder)
+
+    assert names(tmp_path) == {"precious", "evidence"}
+    assert "notes" in names(folder)
+
+
+def test_no_evidence_is_no_error(tmp_path: Path) -> None:
+    remove_evidence(tmp_path / "gone")
+    write_evidence({}, tmp_path / "empty")
+
+    assert names(tmp_path) == set()
+
+
+def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "make_provider", lambda settings: FakeProvider(2, 1))
+    monkeypatch.delattr(suite, "pytest_configure")  # would take SIGTERM from the pytest that runs this test
+    pytester.makeconftest('pytest_plugins = ["fixtures.options", "fixtures.suite"]')
+    pytester.makeini("[pytest]\nmarkers =\n    e2e: replayed\n")
+    pytester.makepyfile(
+        """
+        import pathlib, pytest
+
+        @pytest.mark.e2e
+        def test_one(provider):
+            assert not pathlib.Path("fail").exists()
+        """
+    )
+    evidence = pytester.path / "out" / "evidence"
+    quiet = ("-m", "e2e", "--reports=out", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
+    (pytester.path / "fail").touch()
+    pytester.runpytest_inprocess(*quiet).assert_outcomes(failed=1)
+    assert names(evidence) == {"fake.log", "files.txt"}
+
+    (pytester.path / "fail").unlink()
+    pytester.runpytest_inprocess(*quiet).assert_outcomes(passed=1)
+    assert not evidence.exists()

@@ -1,0 +1,95 @@
+"""What honest trials prove, and what the report tells of it; how far equal runs may end apart."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fixtures.work import SPREAD as RECORDED
+from fixtures.work import Spread, prove_same_work
+from tests.unit.trials import SPREAD, coverage, probe, result, scaled, spec, with_all_ranks, with_epoch
+
+TWO = spec(2)
+BASELINE, HONEST = result(spec(0)), result(TWO)
+SETTINGS = "seed 1, Adam at 0.001, global batch 6000 on both sides"
+COUNT = (
+    "2 epochs of 10 updates and 60,000 samples on both sides; "
+    "the ranks' hashes add up to the same global batches (0 samples dropped)"
+)
+MEANS = "1 core(s) and 1 thread(s) for the baseline and for each worker, quota none, niceness 0, oneDNN default"
+WEIGHTS = "all ranks hold bit for bit the same weights after every epoch"
+TRACE = "the losses of the first 10 updates agree to 0e+00"
+PROBE = "reduced gradient and weights after plain SGD updates agree with the baseline's to 0e+00"
+LOSSES = "the loss of every epoch agrees as closely as equal runs do"
+ACCURACY = "the test accuracies differ by 0.0000 (equal runs: within 0.0085)"
+
+
+def test_honest_trials_pass_and_every_fact_that_was_checked_is_told() -> None:
+    told = prove_same_work(TWO, BASELINE, HONEST, SPREAD)
+
+    assert told == (SETTINGS, COUNT, MEANS, WEIGHTS, TRACE, PROBE, LOSSES, ACCURACY)
+
+
+@pytest.mark.parametrize("workers", [3, 4])
+def test_any_number_of_honest_ranks_passes(workers: int) -> None:
+    of = spec(workers)
+
+    told = prove_same_work(of, BASELINE, result(of), SPREAD)
+
+    assert told[:4] == (SETTINGS, COUNT, MEANS, WEIGHTS)
+    assert told[6:] == (LOSSES, ACCURACY)
+
+
+def test_one_worker_has_nobody_to_agree_with_on_weights() -> None:
+    told = prove_same_work(spec(1), BASELINE, result(spec(1)), SPREAD)
+
+    assert told == (SETTINGS, COUNT, MEANS, TRACE, PROBE, LOSSES, ACCURACY)
+
+
+def test_ranks_may_come_in_any_order() -> None:
+    told = prove_same_work(TWO, BASELINE, replace(HONEST, ranks=HONEST.ranks[::-1]), SPREAD)
+
+    assert told == (SETTINGS, COUNT, MEANS, WEIGHTS, TRACE, PROBE, LOSSES, ACCURACY)
+
+
+def test_rounding_is_no_difference() -> None:
+    losses = tuple(each * (1 + 1e-6) for each in HONEST.ranks[0].epochs[0].first_losses)
+    rounded = with_epoch(HONEST, 0, first_losses=losses, accuracy=None)
+    rounded = with_all_ranks(rounded, probe=scaled(probe(1), gradient=1 + 3e-15, weights=1 - 3e-15))
+
+    told = prove_same_work(TWO, BASELINE, rounded, SPREAD)
+
+    assert told[4:6] == (
+        "the losses of the first 10 updates agree to 5e-07",
+        "reduced gradient and weights after plain SGD updates agree with the baseline's to 3e-15",
+    )
+
+
+def test_a_timing_trial_needs_neither_probe_nor_accuracy() -> None:
+    of = spec(2, "timing")
+
+    told = prove_same_work(of, result(spec(0, "timing")), result(of), SPREAD)
+
+    assert told == (SETTINGS, COUNT.replace("2 epochs", "1 epochs"), MEANS, WEIGHTS, TRACE, LOSSES)
+
+
+def test_the_hash_of_what_was_trained_on_is_that_of_the_seeds_shuffle_and_of_no_other() -> None:
+    # The sum of SHA-256("update/position/sample") by 32 hexadecimal digits, over random.Random("1/0").shuffle.
+    assert coverage(1, 0, rank=0, world_size=1) == "9ef137736fca43e150cf5bc5f41b8075"
+
+
+def test_a_tolerance_is_four_standard_deviations_of_a_difference_and_later_epochs_take_the_last() -> None:
+    spread = Spread(loss=(0.02, 0.01), accuracy=(0.001,))
+
+    assert spread.tolerance(spread.loss, 0) == pytest.approx(0.1131371)
+    assert spread.tolerance(spread.loss, 1) == spread.tolerance(spread.loss, 99) == pytest.approx(0.0565685)
+
+
+def test_the_recorded_spread_of_equal_runs_is_that_of_at_least_20_seeds_and_tightens_with_training() -> None:
+    recorded, spread = json.loads(RECORDED.read_text()), Spread.load()
+
+    assert all(len(epoch) >= 20 for epoch in (*recorded["loss"], *recorded["accuracy"]))
+    assert 0 < spread.tolerance(spread.accuracy, 2) < 0.01
+    assert spread.tolerance(spread.loss, 2) < spread.tolerance(spread.loss, 0) < 0.1
