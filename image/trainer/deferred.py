@@ -1,23 +1,16 @@
-"""Who imports TensorFlow, and when: ranks at once, as their process starts; processes that only coordinate never.
+"""Who imports TensorFlow: the processes that train, without Keras; processes that only coordinate never.
 
 `ray.train.tensorflow` imports TensorFlow as it is loaded, for annotations; so the driver, Ray Train's
 controller and its helpers would each spend seconds of CPU on a library that they never call, on the cores
-that the workers start on. A rank's process, in turn, waits seconds for the controller before its training
-function is called: it can import meanwhile.
+that the workers start on.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-import threading
 from types import ModuleType, SimpleNamespace
 from typing import Any
-
-NODE = "RAY_TRAIN_E2E_NODE"
-"""Environment variable with the name of the Ray node, on those nodes that run ranks."""
-_EARLY = "import TensorFlow"
 
 
 class _Deferred(ModuleType):
@@ -39,21 +32,10 @@ def defer() -> None:
     sys.modules.setdefault("tensorflow", _Deferred("tensorflow"))
 
 
-def process_started() -> None:
-    """Ray's hook in each worker process of a trial: begin to import on nodes of ranks, defer on the head."""
-    if os.environ.get(NODE):
-        threading.Thread(target=import_tensorflow, name=_EARLY, daemon=True).start()
-    else:
-        defer()
-
-
 def restore() -> None:
-    """Let the next import of TensorFlow be the real one, after one that has begun."""
+    """Let the next import of TensorFlow be the real one."""
     if isinstance(sys.modules.get("tensorflow"), _Deferred):
         del sys.modules["tensorflow"]
-    for thread in threading.enumerate():
-        if thread.name == _EARLY:
-            thread.join()
 
 
 def import_tensorflow() -> None:

@@ -51,11 +51,12 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
     ray.init(
         address="auto",
         configure_logging=False,
-        runtime_env={"worker_process_setup_hook": "trainer.deferred.process_started"},
+        runtime_env={"worker_process_setup_hook": "trainer.deferred.defer"},
     )
     marks["ray"] = time.time()
     progress({"phase": "workers"})
-    records = ray.remote(num_cpus=0)(Records).remote()
+    # On the head: a worker's node trains.
+    records = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})(Records).remote()
     with TemporaryDirectory(prefix="storage-") as storage:
         trainer = _Trainer(
             _worker,
