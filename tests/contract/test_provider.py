@@ -215,6 +215,17 @@ class TestProvider:
 
         assert addresses == (set() if kind == "fake" else {"127.0.0.1"})
 
+    def test_what_trains_goes_before_what_only_coordinates(self, kind: str, cluster: Cluster) -> None:
+        if kind == "fake":
+            return
+        code = "import os, pathlib; group = pathlib.Path('/proc/self/autogroup'); "
+        code += "print('NICE', os.getpriority(0, 0), group.read_text().split()[-1] if group.exists() else '')"
+        with JobsClient(cluster.dashboard, cluster.token) as jobs:
+            logs = [jobs.follow(jobs.submit([cluster.python, "-c", code], cpus=each), print, 60).log for each in (0, 1)]
+
+        given = [next(line.split()[1:] for line in log.splitlines() if line.startswith("NICE")) for log in logs]
+        assert [set(each) for each in given] == [{"10"}, {"0"}]
+
     def test_a_second_cluster_beside_it_is_another_one_and_ends_when_its_harness_is_killed(
         self, kind: str, provider: Provider, place: Path, harness: Callable[..., subprocess.Popen[str]]
     ) -> None:

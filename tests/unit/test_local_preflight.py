@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -283,3 +285,23 @@ def test_python_and_temporary_directory_both_with_spaces_are_a_problem(
 
     assert "hold spaces" in problem.what
     assert "TMPDIR" in problem.remedy
+
+
+@pytest.mark.parametrize("autogroups", [True, False])
+def test_the_head_gives_way_by_its_niceness_and_by_its_sessions_where_the_kernel_has_one(
+    tmp_path: Path, autogroups: bool
+) -> None:
+    put(tmp_path, {"self/autogroup": "/autogroup-7 nice 0"} if autogroups else {})
+    code = "import os, sys, pathlib, ray_node; ray_node.give_way(pathlib.Path(sys.argv[1])); print(os.nice(0))"
+
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=Path(local.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout
+
+    assert int(said) == min(os.nice(0) + 10, 19)
+    assert [file.read_text() for file in tmp_path.glob("self/*")] == (["10"] if autogroups else [])

@@ -1,0 +1,145 @@
+"""An experiment on a Jobs API that answers at once, for tests of the run of trials."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from fixtures import experiment as module
+from fixtures.cluster import Cluster
+from fixtures.display import Display
+from fixtures.experiment import Experiment
+from fixtures.jobs import FinishedJob, JobsClient
+from fixtures.measurement import ClusterFacts, Run
+from fixtures.noise import Noise
+from fixtures.plan import TrialSpec
+from fixtures.settings import Settings
+from tests.contract.fake import FakeProvider
+from tests.unit.trials import QUIET, SETTINGS, SPREAD, result
+from trainer import __main__ as trainer
+from trainer.result import TrialResult, encode
+
+Answer = Callable[[TrialSpec], TrialResult | FinishedJob]
+NOISY = replace(QUIET, foreign_cores=1.0)
+LOST_NODE = "ray.exceptions.ActorDiedError: The actor died unexpectedly"
+
+
+def seconds(of: TrialSpec) -> float:
+    """A machine on which two workers are 1.8 and four 3 times as fast as the baseline."""
+    speed = {0: 1.0, 1: 0.95, 2: 1.8, 3: 2.4, 4: 3.0}[of.workers]
+    return 10.0 * of.epochs / speed * (1 + 0.001 * (of.seed % 3)) * (1.02 if of.copies > 1 else 1)
+
+
+def honest(of: TrialSpec) -> TrialResult:
+    return result(of, seconds(of))
+
+
+def ended(status: str, log: str, error_type: str | None = "JOB_ENTRYPOINT_COMMAND_ERROR") -> FinishedJob:
+    return FinishedJob("job", status, "the message", error_type, 1, log, 0.0, 0.0, 5.0)
+
+
+@dataclass
+class FakeJobs(JobsClient):
+    """Understands the trainer's command line and answers with what a trial hands over; time passes by itself."""
+
+    answer: Answer = honest
+    now: float = 1000.0
+    submitted: list[TrialSpec] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
+    cpus: list[float] = field(default_factory=list)
+
+    def submit(self, entrypoint: Sequence[str], cpus: float = 0, env: Mapping[str, str] | None = None) -> str:
+        assert list(entrypoint[:3]) == ["python", "-m", "trainer"]
+        options = trainer.parse(entrypoint[3:])
+        kind = "ceiling" if options.copies > 1 else "accuracy" if options.evaluate else "timing"
+        of = TrialSpec(kind, options.workers, options.copies, options.epochs, options.seed, options.probe)  # type: ignore[arg-type]
+        self.submitted.append(of)
+        self.commands.append(list(entrypoint))
+        self.cpus.append(cpus)
+        return shlex.join(entrypoint)
+
+    def follow(
+        self,
+        job: str,
+        on_line: Callable[[str], None],
+        deadline_seconds: float,
+        marker: str = "",
+        on_poll: Callable[[], None] = lambda: None,
+    ) -> FinishedJob:
+        on_poll()
+        of = self.submitted[-1]
+        answer = self.answer(of)
+        began = self.now
+        if isinstance(answer, FinishedJob):
+            self.now += 5.0
+            return answer
+        self.now += answer.train_seconds + 6.0
+        log = f"some line\n{encode(answer)}\n"
+        return FinishedJob(job, "SUCCEEDED", "", None, 0, log, began, began, self.now)
+
+
+class FakeWatch:
+    """Finds the noise that a test lays out, quiet when there is none left."""
+
+    found: list[Noise]
+
+    def __init__(self, ours: Callable[[], frozenset[int]]) -> None:
+        """Reads nothing."""
+
+    def look(self) -> None:
+        """Sees nothing."""
+
+    def end(self) -> Noise:
+        return self.found.pop(0) if self.found else QUIET
+
+
+@pytest.fixture(autouse=True)
+def noise(monkeypatch: pytest.MonkeyPatch) -> list[Noise]:
+    """What the next trials find; add to it."""
+    FakeWatch.found = []
+    monkeypatch.setattr(module, "Watch", FakeWatch)
+    return FakeWatch.found
+
+
+def experiment(
+    jobs: FakeJobs,
+    settings: Settings = SETTINGS,
+    counts: tuple[int, ...] = (2,),
+    *,
+    cores: int | None = None,
+    provider: FakeProvider | None = None,
+    lines: list[str] | None = None,
+) -> Experiment:
+    settings = replace(settings, workers=counts)
+    provider = provider or FakeProvider(max(counts), settings.cpus_per_worker)
+    cluster: Cluster = provider.up(lambda line: None)
+    if cores is not None:
+        cluster = replace(cluster, usable_cores=cores)
+    facts = ClusterFacts.of("fake", cluster, {"worker-1": "f" * 64})
+    write: Callable[[str], None] = (lambda text: None) if lines is None else lines.append
+    display = Display(write, live=False, clock=lambda: jobs.now)
+    return Experiment(
+        settings, counts, provider, cluster, facts, jobs, display, SPREAD, cluster_seconds=3.0, clock=lambda: jobs.now
+    )
+
+
+def measure(
+    jobs: FakeJobs, settings: Settings = SETTINGS, counts: tuple[int, ...] = (2,), *, cores: int | None = None
+) -> Run:
+    return experiment(jobs, settings, counts, cores=cores).run()
+
+
+def names(jobs: FakeJobs) -> list[str]:
+    return [each.name for each in jobs.submitted]
+
+
+def slow(of: TrialSpec) -> TrialResult:
+    """Two workers whose speedup straddles the 1.5 asked for."""
+    wobble = 1.3 if of.seed % 2 else 1.75
+    return result(of, 10.0 / wobble if of.workers else 10.0)
+
+
+# The order of things

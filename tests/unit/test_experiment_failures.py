@@ -1,0 +1,139 @@
+"""How a run of trials understands a failed job, and what it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fixtures.errors import Infra
+from fixtures.jobs import FinishedJob
+from fixtures.plan import TrialSpec
+from fixtures.summary import summarise
+from fixtures.verdict import Outcome
+from tests.contract.fake import FakeProvider
+from tests.unit.fake_jobs import (
+    LOST_NODE,
+    FakeJobs,
+    ended,
+    experiment,
+    honest,
+    measure,
+    noise,
+)
+from tests.unit.trials import SPREAD, with_epoch
+from trainer.result import TrialResult
+
+__all__ = ["noise"]  # a fixture that every test here uses
+
+
+def test_work_that_is_not_the_same_stops_the_timing_of_that_count_only() -> None:
+    def answer(of: TrialSpec) -> TrialResult:
+        good = honest(of)
+        return with_epoch(good, 1, weights="f" * 64) if of.workers == 2 else good
+
+    jobs = FakeJobs(answer)
+    measured = measure(jobs, counts=(2, 4))
+
+    assert not measured.rounds(2)
+    assert len(measured.rounds(4)) == 3
+    summary = summarise(measured, SPREAD)
+    assert summary.of(2).verdict.outcome is summary.verdict.outcome is Outcome.REGRESSION
+    assert summary.of(4).verdict.outcome is Outcome.PASS
+
+
+def test_a_count_whose_accuracy_trial_hands_nothing_over_does_not_stop_the_others() -> None:
+    def answer(of: TrialSpec) -> TrialResult | FinishedJob:
+        return ended("SUCCEEDED", "no line of ours\n", None) if of.workers == 2 else honest(of)
+
+    measured = measure(FakeJobs(answer), counts=(2, 4))
+
+    (failure,) = measured.failures
+    assert (failure.name, failure.kind) == ("2 workers", "MissingFigure")
+    assert failure.cause == "2 workers: expected one TRIAL-RESULT line in the job's log, found 0."
+    assert len(measured.rounds(4)) == 3
+
+
+def test_a_baseline_that_hands_nothing_over_ends_the_run_and_keeps_what_was_measured() -> None:
+    def answer(of: TrialSpec) -> TrialResult | FinishedJob:
+        return ended("SUCCEEDED", "", None) if of.kind == "timing" and of.workers == 0 else honest(of)
+
+    measured = measure(FakeJobs(answer))
+
+    assert [failure.name for failure in measured.failures] == ["run"]
+    assert [each.spec.kind for each in measured.measurements] == ["accuracy", "accuracy"]
+    assert summarise(measured, SPREAD).verdict.outcome is Outcome.REGRESSION
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "cause"),
+    [
+        (ended("FAILED", "Traceback\n  File x\nValueError: odd\n"), "MissingFigure", "ended FAILED: ValueError: odd"),
+        (ended("FAILED", "trainer: MNIST at /x is damaged\nbye\n"), "MissingFigure", "trainer: MNIST at /x is damaged"),
+        (ended("FAILED", ""), "MissingFigure", "ended FAILED: the message"),
+        (ended("FAILED", f"Traceback\n{LOST_NODE}\n"), "Infra", "ActorDiedError"),
+        (ended("FAILED", "Traceback\ntrainer.ring.LostRank: rank 0: rank 1 closed the ring\n"), "Infra", "LostRank"),
+        (ended("FAILED", "", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"), "Infra", "ended FAILED: the message"),
+        (ended("STOPPED", "epoch 1\n", None), "Infra", "baseline: the job ended STOPPED: epoch 1"),
+    ],
+)
+def test_a_failed_job_is_the_trainings_fault_only_when_its_own_command_failed(
+    job: FinishedJob, kind: str, cause: str
+) -> None:
+    (failure,) = measure(FakeJobs(lambda of: job)).failures
+
+    assert (failure.name, failure.kind) == ("run", kind)
+    assert cause in failure.cause
+    assert failure.remedy == "The job's log is in the evidence."
+
+
+def test_data_that_is_damaged_is_the_machines_fault() -> None:
+    damaged = replace(ended("FAILED", "trainer: MNIST at /x is damaged\n"), driver_exit_code=3)
+
+    (failure,) = measure(FakeJobs(lambda of: damaged)).failures
+
+    assert (failure.kind, failure.remedy) == ("Infra", "Restore the file from the repository.")
+
+
+def test_a_failed_job_on_a_cluster_that_lost_a_node_is_the_clusters_fault() -> None:
+    provider = FakeProvider(2, 1)
+
+    def answer(of: TrialSpec) -> FinishedJob:
+        provider.down()
+        return ended("FAILED", "ValueError: odd")
+
+    measured = experiment(FakeJobs(answer), provider=provider).run()
+
+    assert measured.failures[0].kind == "Infra"
+    assert measured.failures[0].cause.endswith("A node of the cluster is gone.")
+    assert summarise(measured, SPREAD).verdict.outcome is Outcome.INFRA
+
+
+def test_a_cluster_that_is_lost_in_the_rounds_leaves_what_was_measured() -> None:
+    def answer(of: TrialSpec) -> TrialResult:
+        if of.kind == "timing" and of.seed == 3:
+            raise Infra("The dashboard is gone.", "See the evidence.")
+        return honest(of)
+
+    measured = measure(FakeJobs(answer))
+
+    assert len(measured.rounds(2)) == 1
+    assert set(measured.phases) == {"cluster", "accuracy", "timing"}
+    verdict = summarise(measured, SPREAD).verdict
+    assert (verdict.outcome, verdict.why) == (Outcome.INFRA, "The dashboard is gone. See the evidence.")
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_ends_the_run_at_once_and_what_was_measured_is_kept(interrupt: type[BaseException]) -> None:
+    def answer(of: TrialSpec) -> TrialResult:
+        if of.kind == "timing":
+            raise interrupt
+        return honest(of)
+
+    running = experiment(FakeJobs(answer))
+
+    with pytest.raises(interrupt):
+        running.run()
+    assert len(running.so_far().measurements) == 2
+    verdict = summarise(running.so_far(), SPREAD).verdict
+    assert (verdict.outcome, verdict.why.partition(".")[0]) == (Outcome.INFRA, "The run was interrupted")
