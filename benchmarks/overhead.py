@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +77,10 @@ def role(command: str) -> str:
 
 def shares(before: Sample, after: Sample) -> dict[str, float]:
     """Cores that each role kept busy between two samples, the largest first."""
-    cores: Counter[str] = Counter()
+    cores: defaultdict[str, float] = defaultdict(float)
     for process, (command, seconds) in after.seconds.items():
         cores[role(command)] += (seconds - before.seconds.get(process, ("", 0.0))[1]) / (after.at - before.at)
-    return dict(cores.most_common())
+    return dict(sorted(cores.items(), key=lambda each: -each[1]))
 
 
 def phases(job: FinishedJob, result: TrialResult) -> dict[str, float]:

@@ -215,16 +215,21 @@ class TestProvider:
 
         assert addresses == (set() if kind == "fake" else {"127.0.0.1"})
 
-    def test_what_trains_goes_before_what_only_coordinates(self, kind: str, cluster: Cluster) -> None:
+    def test_what_trains_goes_before_what_only_coordinates(
+        self, kind: str, provider: Provider, cluster: Cluster
+    ) -> None:
         if kind == "fake":
             return
-        code = "import os, pathlib; group = pathlib.Path('/proc/self/autogroup'); "
-        code += "print('NICE', os.getpriority(0, 0), group.read_text().split()[-1] if group.exists() else '')"
+        code = "import os; print('NICE', os.nice(0))"
         with JobsClient(cluster.dashboard, cluster.token) as jobs:
             logs = [jobs.follow(jobs.submit([cluster.python, "-c", code], cpus=each), print, 60).log for each in (0, 1)]
+        assert ["NICE 10" in logs[0].splitlines(), "NICE 0" in logs[1].splitlines()] == [True, True]
 
-        given = [next(line.split()[1:] for line in log.splitlines() if line.startswith("NICE")) for log in logs]
-        assert [set(each) for each in given] == [{"10"}, {"0"}]
+        members = [psutil.Process(pid) for pid in provider.processes()]
+        head = next(each for each in members if each.name() == "gcs_server")
+        group = Path(f"/proc/{head.pid}/autogroup")
+        assert head.nice() == 10
+        assert not group.exists() or group.read_text().split()[-1] == "10"
 
     def test_a_second_cluster_beside_it_is_another_one_and_ends_when_its_harness_is_killed(
         self, kind: str, provider: Provider, place: Path, harness: Callable[..., subprocess.Popen[str]]
