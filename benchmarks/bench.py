@@ -26,11 +26,12 @@ from benchmarks.rounds import GROUPS, WORKERS, Bench, Host
 from benchmarks.session import CPUS, ROOT, Session, Trials
 from benchmarks.table import render
 from benchmarks.targets import all_met, facts, judge, prove
+from fixtures.cluster import require_nothing_missing
 from fixtures.display import Display
 from fixtures.errors import BenchmarkError, Infra
 from fixtures.jobs import JobsClient
 from fixtures.local import LocalProvider
-from fixtures.resources import GIB, read_machine
+from fixtures.resources import GIB, cpu_model, read_machine
 from fixtures.work import Spread
 
 OUT = ROOT / "reports" / "bench" / "bench.json"
@@ -62,13 +63,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def read_host() -> Host:
     """What this machine is."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return Host(
-        cpu=models[0] if models else platform.processor() or platform.machine(),
+        cpu=cpu_model(),
         cores=read_machine(Path.cwd()).usable_cores,
         memory_gib=psutil.virtual_memory().total / GIB,
         system=f"{platform.system()} {platform.release()}",
@@ -87,8 +83,7 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
     live = sys.stdout.isatty()
     display = Display(_write, live=live)
     provider = LocalProvider(WORKERS, CPUS, environ)
-    if problems := provider.preflight():
-        raise Infra(" ".join(each.what for each in problems), " ".join(each.remedy for each in problems))
+    require_nothing_missing(provider)
     bench = Bench(command, options.only, options.rounds, host, (), (), {}, 0.0)
     try:
         cluster = provider.up(display.line)

@@ -18,13 +18,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.rounds import BATCH
+from fixtures.cluster import require_nothing_missing
+from fixtures.display import Display
 from fixtures.errors import BenchmarkError, MissingFigure
-from fixtures.jobs import FinishedJob, JobsClient
+from fixtures.experiment import TrialRunner
+from fixtures.jobs import JobsClient
 from fixtures.local import LocalProvider
-from trainer.result import MARKER, TrialResult, decode
+from fixtures.measurement import Measurement
+from fixtures.plan import TrialSpec
 
 EVERY_SECONDS = 1.0
-DEADLINE_SECONDS = 900.0
 ROLES = {
     "RayTrainWorker": "ranks",
     "-m trainer --workers 0": "baseline",
@@ -83,21 +87,16 @@ def shares(before: Sample, after: Sample) -> dict[str, float]:
     return dict(sorted(cores.items(), key=lambda each: -each[1]))
 
 
-def phases(job: FinishedJob, result: TrialResult) -> dict[str, float]:
-    """Seconds of each phase of a job, in order; of a phase that all ranks pass, the slowest rank's end counts."""
-    ends = dict(result.marks)
-    for name in {name for rank in result.ranks for name in rank.marks}:
-        ends[name] = max(rank.marks[name] for rank in result.ranks)
-    ordered = sorted([*ends.items(), ("job ends", job.ended_at)], key=lambda each: each[1])
-    began, taken = job.submitted_at, {}
-    for name, at in ordered:
-        taken[name], began = at - began, at
-    return taken
+def measure(workers: int, epochs: int, environ: Mapping[str, str]) -> tuple[Measurement, dict[str, float]]:
+    """Run the trial, and see who computes from the end of its build to the end of its training.
 
-
-def measure(workers: int, epochs: int, environ: Mapping[str, str]) -> tuple[FinishedJob, TrialResult, dict[str, float]]:
-    """Run the trial. Raises Infra or MissingFigure."""
+    Raises:
+        Infra: no cluster, or a job that was lost.
+        MissingFigure: the job failed, or trained too shortly to be watched.
+    """
     provider = LocalProvider(max(workers, 1), 1, environ)
+    require_nothing_missing(provider)
+    display = Display(_write, live=False)
     samples: list[Sample] = []
     ended = threading.Event()
 
@@ -105,29 +104,23 @@ def measure(workers: int, epochs: int, environ: Mapping[str, str]) -> tuple[Fini
         while not ended.wait(EVERY_SECONDS):
             samples.append(Sample(time.time(), read()))
 
+    watcher = threading.Thread(target=watch, daemon=True)
     try:
-        cluster = provider.up(print)
-        command = [cluster.python, "-m", "trainer", "--workers", str(workers), "--epochs", str(epochs)]
+        cluster = provider.up(display.line)
         with JobsClient(cluster.dashboard, cluster.token) as jobs:
-            watcher = threading.Thread(target=watch, daemon=True)
+            runner = TrialRunner(provider, cluster, jobs, display, cpus=1, collective="auto")
             watcher.start()
-            try:
-                job = jobs.submit([*command, "--data", cluster.data], cpus=0 if workers else 1)
-                finished = jobs.follow(job, lambda line: None, DEADLINE_SECONDS, marker=MARKER)
-            finally:
-                ended.set()
-                watcher.join()
+            trial = runner.trial(TrialSpec("timing", workers, 1, epochs, seed=1, probe=False), BATCH, 1, "trial")
     finally:
+        ended.set()
         provider.down()
-    if not finished.succeeded:
-        raise MissingFigure(f"The trial ended {finished.status}: {finished.log[-500:]}")
-    result = decode(finished.log)
-    first = max(rank.marks["build"] for rank in result.ranks)
-    last = min(rank.marks["train"] for rank in result.ranks)
+    watcher.join()
+    first = max(rank.marks["build"] for rank in trial.result.ranks)
+    last = min(rank.marks["train"] for rank in trial.result.ranks)
     inside = [sample for sample in samples if first <= sample.at <= last]
     if len(inside) < 2:
         raise MissingFigure("The training was too short to be watched.", "Ask for more --epochs.")
-    return finished, result, shares(inside[0], inside[-1])
+    return trial, shares(inside[0], inside[-1])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -139,18 +132,23 @@ def main(arguments: Sequence[str]) -> int:
     if options.workers < 0 or options.epochs < 1:
         parser.error("--workers starts at 0, --epochs at 1")
     try:
-        job, result, busy = measure(options.workers, options.epochs, os.environ)
+        trial, busy = measure(options.workers, options.epochs, os.environ)
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 1
+    result = trial.result
     epochs = ", ".join(f"{epoch.seconds:.2f}" for epoch in result.ranks[0].epochs)
-    print(f"\ntraining loop {result.train_seconds:.2f} s (epochs {epochs}); seconds of the job until")
-    for name, seconds in phases(job, result).items():
-        print(f"  {name:12s} {seconds:6.2f}")
+    print(f"\ntraining loop {result.train_seconds:.2f} s (epochs {epochs}), job {trial.job_seconds:.2f} s; of it")
+    for name, seconds in trial.phases.items():
+        print(f"  {name:28s} {seconds:7.2f} s")
     print("cores that were busy while it trained")
     for name, cores in busy.items():
         print(f"  {name:28s} {cores:7.4f}")
     return 0
+
+
+def _write(text: str) -> None:
+    print(text, end="", flush=True)
 
 
 if __name__ == "__main__":

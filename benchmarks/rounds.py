@@ -12,7 +12,7 @@ from benchmarks.variants.common import VariantResult
 from fixtures.errors import MissingFigure
 from fixtures.measurement import Measurement
 from fixtures.noise import Noise
-from fixtures.plan import TrialSpec
+from fixtures.plan import TrialSpec, rotated
 from trainer.result import BrokenResult, from_dict, parse_json
 
 GROUPS = ("ray", "noray", "variants", "batches")
@@ -91,8 +91,7 @@ def configurations(groups: Collection[str], number: int) -> tuple[Configuration,
         (Configuration("copies", larger), {"batches"}),
     )
     trials = [configuration for configuration, users in wanted if users & set(groups)]
-    first = (number - 1) % len(trials)
-    return (*trials[first:], *trials[:first])
+    return rotated(trials, number)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "image")]
 import numpy as np  # noqa: E402 - after the paths
 
 from fixtures.measurement import Run  # noqa: E402
+from fixtures.resources import cpu_model, free_addresses  # noqa: E402
 from fixtures.scaling import RECORDED, Compute, ComputePoint, Link, LinkPoint, Overhead  # noqa: E402
 from trainer.ring import Ring  # noqa: E402
 
@@ -63,7 +63,7 @@ def compute_points() -> list[ComputePoint]:
     points = []
     for batch, share, calls in TRAINED:
         work = Work(1, 1, batch, 1, data="", collective="ring", probe=False, evaluate=False)
-        collective = RingCollective(0, tuple(free_addresses(1))) if calls else Alone()  # a ring of one: only the call
+        collective = RingCollective(0, free_addresses(1)) if calls else Alone()  # a ring of one: only the call
         loop = training._Loop(work, mnist, slice(0, share), collective)
         loop.build()
         seconds = median(update_seconds(loop) for _ in range(REPEATS))
@@ -127,13 +127,6 @@ def reduce_as(rank: int, addresses: tuple[str, ...]) -> list[float]:
     return medians
 
 
-def free_addresses(count: int) -> list[str]:
-    """Addresses on loopback that nobody listens on."""
-    with ExitStack() as held:
-        free = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in free]
-
-
 def loopback() -> dict[str, Any]:
     """Ranks on loopback."""
     points = [point for ranks in (2, 3, 4) for point in link_points([(each, ()) for each in free_addresses(ranks)])]
@@ -190,7 +183,7 @@ def overhead(results: Path | None) -> dict[str, Any] | None:
         return kept
     run = Run.from_json(results.read_text())
     seconds = {
-        count: median(trial.job_seconds - trial.result.train_seconds for trial in run.rounds(count).values())
+        count: median(trial.overhead_seconds for trial in run.rounds(count).values())
         for count in (0, *run.counts)
         if run.rounds(count)
     }
@@ -200,11 +193,9 @@ def overhead(results: Path | None) -> dict[str, Any] | None:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
-    cpu = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in cpu.read_text().splitlines() if "model name" in line]
     versions = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in metadata.distributions()}
     return {
-        "cpu": names[0] if names else platform.processor(),
+        "cpu": cpu_model(),
         "cores": len(CORES),
         "kernel": platform.release(),
         "load_before": round(os.getloadavg()[0], 2),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -20,10 +20,9 @@ from fixtures.experiment import TrialRunner
 from fixtures.jobs import JobsClient
 from fixtures.local import IMAGE
 from fixtures.measurement import Measurement
-from fixtures.noise import Watch
 from fixtures.plan import max_repeats
 from fixtures.work import Spread
-from trainer.result import BrokenResult
+from trainer.result import BrokenResult, TrialResult
 
 ROOT = Path(__file__).resolve().parents[1]
 CPUS = 1
@@ -44,7 +43,7 @@ class Trials:
     def __init__(
         self, provider: Provider, cluster: Cluster, jobs: JobsClient, display: Display, environ: Mapping[str, str]
     ) -> None:
-        self._provider, self._cluster, self._display, self._environ = provider, cluster, display, environ
+        self._cluster, self._environ = cluster, environ
         self._runner = TrialRunner(provider, cluster, jobs, display, cpus=CPUS, collective="auto")
 
     def run(
@@ -62,18 +61,12 @@ class Trials:
         self, configuration: Configuration, seed: int, number: int, where: str, expected: float | None
     ) -> Measurement:
         spec, began = configuration.spec(seed), time.time()
-        self._display.begin(where, configuration.name, expected)
-        watch = Watch(self._provider.processes)
 
-        def poll() -> None:
-            self._display.tick()
-            watch.look()
+        def work(poll: Callable[[], None]) -> TrialResult:
+            size = configuration.batch_size
+            return without_ray.run(spec, size, self._environ, on_poll=poll, deadline_seconds=DEADLINE_SECONDS)
 
-        result = without_ray.run(
-            spec, configuration.batch_size, self._environ, on_poll=poll, deadline_seconds=DEADLINE_SECONDS
-        )
-        noise = watch.end()
-        self._display.end()
+        result, noise = self._runner.watched(configuration.name, where, expected, work)
         return Measurement(spec, number, result, began, began, time.time(), noise)
 
     def _variant(

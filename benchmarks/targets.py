@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from statistics import fmean, stdev
-
-from scipy.stats import t as student_t
+from statistics import fmean
 
 from benchmarks.rounds import BATCH, LARGER_BATCHES, VARIANTS, WORKERS, Bench, Configuration, VariantTrial
 from fixtures.errors import MissingFigure, UnequalWork
 from fixtures.measurement import Measurement
-from fixtures.speedup import Ceiling, Interval, Ratios, Share, Speedup, geometric_mean
+from fixtures.speedup import Ceiling, Interval, Ratios, Share, Speedup, geometric_mean, mean_interval
 from fixtures.work import Spread, prove_copies, prove_same_work
 from trainer import schedule
 
@@ -83,16 +80,10 @@ def at_most(what: str, seconds: Sequence[float], limit: float) -> Finding:
     if len(seconds) < 2:
         figure = fmean(seconds) if seconds else None
         return Finding(what, asked, figure, None, len(seconds), Outcome.NOT_SHOWN, "s")
-    interval = mean_interval(seconds)
+    interval = mean_interval(seconds, LEVEL)
     outcome = Outcome.MISSED if interval.low > limit else Outcome.NOT_SHOWN
     outcome = Outcome.MET if interval.high <= limit else outcome
     return Finding(what, asked, fmean(seconds), interval, len(seconds), outcome, "s")
-
-
-def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Student t interval of an arithmetic mean, of at least two values."""
-    half = float(student_t.ppf((1 + level) / 2, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return Interval(fmean(values) - half, fmean(values) + half, level)
 
 
 def judge(bench: Bench) -> tuple[Finding, ...]:
@@ -178,7 +169,7 @@ def fastest(bench: Bench) -> str | None:
 
 def overheads(trials: Mapping[int, Measurement]) -> list[float]:
     """Job clock minus training-loop clock of each trial, seconds."""
-    return [trial.job_seconds - trial.result.train_seconds for trial in trials.values()]
+    return [trial.overhead_seconds for trial in trials.values()]
 
 
 def prove(bench: Bench, spread: Spread) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from fixtures.errors import Infra, MissingFigure
 from fixtures.evidence import tail
 from fixtures.local import IMAGE, trainer_environment
 from fixtures.plan import TrialSpec
+from fixtures.resources import free_addresses
 from trainer.result import BrokenResult, TrialResult, decode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +49,7 @@ def run(
         MissingFigure: a rank handed over no result.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    addresses = _free_addresses(spec.workers)
+    addresses = free_addresses(spec.workers)
     with TemporaryDirectory(prefix="ranks-") as folder, ExitStack() as stack:
         scratch = Path(folder)
         common = {
@@ -115,9 +115,3 @@ def _log(scratch: Path, rank: int) -> Path:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait(timeout=10)
-
-
-def _free_addresses(count: int) -> list[str]:
-    with ExitStack() as ports:
-        free = [ports.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [f"127.0.0.1:{each.getsockname()[1]}" for each in free]

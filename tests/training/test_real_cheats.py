@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 
 from fixtures.errors import UnequalWork
 from fixtures.plan import TrialSpec
+from fixtures.resources import free_addresses
 from fixtures.work import Spread, prove_same_work
 from tests.training import one_rank
 from trainer import schedule
@@ -31,9 +30,7 @@ TIMING = TrialSpec("timing", workers=2, copies=1, epochs=1, seed=SEED, probe=Tru
 
 def start(world_size: int, collective: str = "ring", cheat: str = "") -> list[subprocess.Popen[str]]:
     """The processes of a trial."""
-    with ExitStack() as ports:
-        free = [ports.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(world_size)]
-        workers = [f"127.0.0.1:{each.getsockname()[1]}" for each in free]
+    workers = free_addresses(world_size)
     started = []
     for rank in range(world_size):
         task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}

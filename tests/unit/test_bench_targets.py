@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import targets
 from benchmarks.rounds import GROUPS, Bench, Configuration, Trial, VariantTrial
 from benchmarks.table import render
 from benchmarks.targets import Outcome, all_met, at_least, at_most, facts, fastest, judge, prove, prove_variant
 from fixtures.errors import UnequalWork
-from fixtures.speedup import Ratios
+from fixtures.speedup import Ratios, mean_interval
 from tests.unit.benches import bench, steady, trial, variant_trial
 from tests.unit.trials import BATCH, SPREAD, with_epoch
 from trainer import schedule
@@ -68,7 +67,7 @@ def test_a_time_is_judged_by_the_upper_end_of_its_mean(seconds: tuple[float, ...
 
 
 def test_the_interval_of_a_mean_is_students() -> None:
-    interval = targets.mean_interval([1.0, 2.0, 3.0])  # t(0.975, 2) = 4.3027
+    interval = mean_interval([1.0, 2.0, 3.0])  # t(0.975, 2) = 4.3027
 
     assert (interval.low, interval.high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), rel=1e-4)
 

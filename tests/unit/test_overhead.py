@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.overhead import Sample, main, phases, read, role, shares
-from fixtures.jobs import FinishedJob
-from tests.unit.trials import result, spec
+from benchmarks.overhead import Sample, main, read, role, shares
 
 
 @pytest.mark.parametrize(
@@ -32,17 +29,6 @@ def test_cores_are_those_of_the_time_between_two_samples_and_new_processes_count
     after = Sample(110.0, {1: ("ray::RayTrainWorker", 59.0), 2: ("vim", 1.0), 3: ("gcs_server", 2.0)})
 
     assert shares(before, after) == {"ranks": 0.9, "GCS": 0.2, "other programs": 0.0}
-
-
-def test_phases_end_one_after_another_and_add_up_to_the_job() -> None:
-    trial = result(spec(2), 10.0)
-    ranks = tuple(replace(each, marks={"worker": 5.0 + each.rank, "train": 20.0}) for each in trial.ranks)
-    job = FinishedJob("job", "SUCCEEDED", "", None, 0, "", 1.0, 1.5, 22.0)
-
-    taken = phases(job, replace(trial, ranks=ranks, marks={"start": 2.0, "end": 21.0}))
-
-    assert taken == {"start": 1.0, "worker": 4.0, "train": 14.0, "end": 1.0, "job ends": 1.0}
-    assert sum(taken.values()) == job.ended_at - job.submitted_at
 
 
 def test_cpu_time_is_that_of_all_threads(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fixtures.resources import free_addresses
 from trainer import ring
 from trainer.ring import LostRank, Ring
 
@@ -27,15 +27,9 @@ def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "RETRY_SECONDS", 0.002)
 
 
-def addresses(world_size: int) -> tuple[str, ...]:
-    with ExitStack() as ports:
-        free = [ports.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(world_size)]
-        return tuple(f"127.0.0.1:{each.getsockname()[1]}" for each in free)
-
-
 def on_every_rank(world_size: int, work: Callable[[Ring], T]) -> list[T]:
     """What each rank's work returns; a ring is closed when its rank is done."""
-    places = addresses(world_size)
+    places = free_addresses(world_size)
 
     def one(rank: int) -> T:
         own = Ring(rank, places)
@@ -130,7 +124,7 @@ def test_a_rank_that_stays_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_rank_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "CONNECT_SECONDS", 0.1)
-    places = addresses(2)
+    places = free_addresses(2)
 
     with pytest.raises(LostRank, match=f"rank 0: no rank listens on {places[1]}"):
         Ring(0, places)
@@ -139,7 +133,7 @@ def test_a_rank_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_rank_that_listens_and_does_not_connect_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring, "CONNECT_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        places = (addresses(1)[0], f"127.0.0.1:{silent.getsockname()[1]}")
+        places = (free_addresses(1)[0], f"127.0.0.1:{silent.getsockname()[1]}")
 
         with pytest.raises(LostRank, match="rank 0: the previous rank did not connect in time"):
             Ring(0, places)
@@ -147,7 +141,7 @@ def test_a_rank_that_listens_and_does_not_connect_is_given_up(monkeypatch: pytes
 
 @pytest.mark.parametrize("greeting", [b"", b"GET / HTTP/1.1\r\n\r\n", b"ring\x00\x00\x00\x01\x00\x00\x00\x05"])
 def test_a_stranger_who_connects_first_is_turned_away(greeting: bytes) -> None:
-    places = addresses(2)
+    places = free_addresses(2)
 
     def stranger() -> bytes:
         host, _, port = places[0].rpartition(":")
