@@ -40,8 +40,9 @@ FOREIGN = {
 }
 
 HARNESS = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits SIGINT ignored
 sys.path.insert(0, {repository!r})
 from fixtures.local import LocalProvider
 provider = LocalProvider({workers}, 1, dict(os.environ), places=[Path({place!r})])
