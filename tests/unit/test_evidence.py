@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import suite
-from fixtures.evidence import remove_evidence, write_evidence
+from fixtures.evidence import last_error, remove_evidence, write_evidence
 from tests.contract.fake import FakeProvider
 
 pytest_plugins = ["pytester"]
@@ -85,3 +85,23 @@ def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
     (pytester.path / "fail").unlink()
     pytester.runpytest_inprocess(*quiet).assert_outcomes(passed=1)
     assert not evidence.exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        (
+            "Traceback (most recent call last):\n"
+            '  File "ray/_private/node.py", line 440, in __init__\n'
+            "    raise Exception(\n"
+            "Exception: The current node timed out during startup. It happens.\n",
+            "Exception: The current node timed out during startup. It happens.",
+        ),
+        ("ValueError: first\nray.exceptions.ActorDiedError: second\nend\n", "ray.exceptions.ActorDiedError: second"),
+        ("epoch 1\ntrainer: mnist.npz is damaged\nend\n", "trainer: mnist.npz is damaged"),
+        ("epoch 1\n\n  killed \n", "killed"),
+        ("", ""),
+    ],
+)
+def test_the_cause_in_a_log_is_its_last_exception_or_its_last_line(log: str, cause: str) -> None:
+    assert last_error(log) == cause

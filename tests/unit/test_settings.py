@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.errors import UsageError
-from fixtures.settings import CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Option, Settings, build, header
+from fixtures.kubernetes.settings import KUBERNETES_OPTIONS, KubernetesSettings
+from fixtures.option import Option
+from fixtures.settings import ALL_OPTIONS, CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Settings, build, header
 
 BY_DEST = {option.dest: option for option in OPTIONS}
 
@@ -71,6 +73,23 @@ def test_a_worker_count_given_twice_is_refused() -> None:
         ("seed", "-1", "--seed='-1': expected a whole number from 0 to 1,000,000,000."),
         ("seed", "1000000001", "--seed='1000000001': expected a whole number from 0 to 1,000,000,000."),
         ("keep", "always ", f"--keep='always ': expected one of {', '.join(KEEP)}."),
+        ("nodes", "0", "--nodes='0': expected a whole number from 1 to 100."),
+        ("node_cpus", "1", "--node-cpus='1': expected a whole number from 2 to 1,024."),
+        ("node_memory", "1g", "--node-memory='1g': expected from 1800m (Minikube's least) to 1024g such as 6g."),
+        ("kubernetes_version", "1.34", "--kubernetes-version='1.34': expected a version in full such as v1.34.4."),
+        ("image", "a b", "--image='a b': expected a reference such as example.org/me/trainer:1."),
+        ("kube_context", "-x", "--kube-context='-x': expected a name without spaces such as my-cluster."),
+        (
+            "namespace",
+            "Mine",
+            "--namespace='Mine': expected 2 to 63 small letters, digits and dashes such as ray-train-e2e.",
+        ),
+        (
+            "build_args",
+            "BASE",
+            "--build-args='BASE': expected NAME=VALUE pairs such as BASE_IMAGE=mirror/python:3.11.",
+        ),
+        ("kuberay_chart", "no", "--kuberay-chart='no': expected a path that exists, there is no 'no'."),
         ("collective", "NCCL", f"--collective='NCCL': expected one of {', '.join(COLLECTIVES)}."),
     ],
 )
@@ -234,10 +253,12 @@ def test_a_threshold_is_the_entry_of_its_own_or_half_of_each_further_worker() ->
 
 
 def test_each_option_is_one_field_with_the_same_default() -> None:
-    assert [option.dest for option in OPTIONS] == [field.name for field in fields(Settings)]
-    for option in OPTIONS:
-        assert option.parse(option.default) == getattr(Settings(), option.dest)
-        assert "%" not in option.usage  # argparse would expand it
+    assert [*(option.dest for option in OPTIONS), "kubernetes"] == [field.name for field in fields(Settings)]
+    assert [option.dest for option in KUBERNETES_OPTIONS] == [field.name for field in fields(KubernetesSettings)]
+    for options, group in ((OPTIONS, Settings()), (KUBERNETES_OPTIONS, KubernetesSettings())):
+        for option in options:
+            assert option.parse(option.default) == getattr(group, option.dest)
+            assert "%" not in option.usage  # argparse would expand it
 
 
 def test_the_header_shows_every_option_in_a_form_that_is_accepted_again() -> None:
@@ -258,7 +279,7 @@ def parsed(option: Option, text: str) -> object:
         return error
 
 
-NUMERIC = [option for option in OPTIONS if option.dest != "reports"]
+NUMERIC = [option for option in ALL_OPTIONS if option.dest != "reports"]
 NEAR_MISSES = st.text("0123456789.,:-+_ eEnaif%smh٣２\n", max_size=12) | st.text(max_size=20)
 
 
