@@ -50,9 +50,12 @@ class FakeProvider:
         report("loading nothing")
         return {node.name: "f" * 64 for node in self._nodes}
 
-    def healthy(self) -> bool:
+    def scale(self, workers: int, report: Report) -> None:
+        """Nothing to do."""
+
+    def trouble(self) -> str:
         """Whether it is up."""
-        return self._up
+        return "" if self._up else "The fake is not up."
 
     def processes(self) -> frozenset[int]:
         """It has none."""

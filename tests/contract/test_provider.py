@@ -159,7 +159,7 @@ class TestProvider:
 
     def test_before_it_is_up_nothing_runs_and_preflight_finds_nothing_missing(self, provider: Provider) -> None:
         assert provider.preflight() == ()
-        assert not provider.healthy()
+        assert provider.trouble()
         assert provider.processes() == frozenset()
 
     def test_the_handle_has_one_node_for_each_worker(self, cluster: Cluster) -> None:
@@ -173,7 +173,7 @@ class TestProvider:
         assert cluster.token not in repr(cluster)
 
     def test_a_cluster_that_is_up_is_healthy(self, provider: Provider, cluster: Cluster) -> None:
-        assert provider.healthy()
+        assert not provider.trouble()
 
     def test_every_node_has_the_same_trainer(self, provider: Provider, cluster: Cluster) -> None:
         digests = provider.load_image(lambda line: None)
@@ -243,14 +243,14 @@ class TestProvider:
         (run,) = runs_of(second, place)
         members = {process.pid for process in processes.tagged(run)}
 
-        assert provider.healthy(), "the second cluster's nodes must not join the first"
+        assert not provider.trouble(), "the second cluster's nodes must not join the first"
         assert not members & provider.processes()
         assert len({port for _, port in listening(frozenset(members))}) >= 5
 
         second.kill()
         wait_until("the guardian ends the run", lambda: not run.exists(), 15)
         assert not any(alive(pid) for pid in members), line
-        assert provider.healthy()
+        assert not provider.trouble()
 
     def test_evidence_is_written_without_the_token(self, provider: Provider, cluster: Cluster, tmp_path: Path) -> None:
         provider.collect_evidence(tmp_path / "evidence")
@@ -270,7 +270,7 @@ class TestProvider:
         provider.down()
         provider.down()
 
-        assert not provider.healthy()
+        assert provider.trouble()
         assert provider.processes() == frozenset()
         assert not any(alive(pid) for pid in pids)
         assert list(processes.runs([place])) == []
@@ -329,7 +329,7 @@ def test_a_kept_cluster_outlives_its_harness_and_is_adopted_by_a_run_that_it_fit
     try:
         assert any("adopted" in line for line in said), said
         assert len(cluster.nodes) == 1
-        assert provider.healthy()
+        assert not provider.trouble()
         lease = processes.read_lease(run)
         assert lease is not None
         assert not lease.kept, "an adopted cluster ends with the run that adopted it"
