@@ -6,7 +6,7 @@ import hashlib
 import json
 import types
 import typing
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 MARKER = "TRIAL-RESULT"
@@ -192,7 +192,8 @@ def _build(kind: Any, value: Any, at: str) -> Any:
         if not isinstance(value, dict):
             raise BrokenResult(f"{at}: expected an object, got {value!r}")
         hints = typing.get_type_hints(kind)
-        names = [each.name for each in fields(kind)]
+        # What has a default may be absent: data written before the field was there.
+        names = [each.name for each in fields(kind) if each.name in value or each.default is MISSING]
         for name in names:
             if name not in value:
                 raise BrokenResult(f"{at}.{name} is missing from the result")

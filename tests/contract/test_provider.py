@@ -109,6 +109,13 @@ def harness(place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.stdout.close()
 
 
+def here(provider: Provider) -> frozenset[int]:
+    """The processes of a cluster on this machine."""
+    found = provider.processes()
+    assert found is not None
+    return found
+
+
 def runs_of(process: subprocess.Popen[str], place: Path) -> list[Path]:
     leases = {run: processes.read_lease(run) for run in processes.runs([place])}
     return [run for run, lease in leases.items() if lease is not None and lease.pid == process.pid]
@@ -160,7 +167,7 @@ class TestProvider:
     def test_before_it_is_up_nothing_runs_and_preflight_finds_nothing_missing(self, provider: Provider) -> None:
         assert provider.preflight() == ()
         assert provider.trouble()
-        assert provider.processes() == frozenset()
+        assert here(provider) == frozenset()
 
     def test_the_handle_has_one_node_for_each_worker(self, cluster: Cluster) -> None:
         assert [node.cpus for node in cluster.nodes] == [1] * WORKERS
@@ -212,7 +219,7 @@ class TestProvider:
         assert "OMP_NUM_THREADS=7" not in lines
 
     def test_everything_listens_on_loopback_only(self, kind: str, provider: Provider, cluster: Cluster) -> None:
-        addresses = {address.removeprefix("::ffff:") for address, _ in listening(provider.processes())}
+        addresses = {address.removeprefix("::ffff:") for address, _ in listening(here(provider))}
 
         assert addresses == (set() if kind == "fake" else {"127.0.0.1"})
 
@@ -226,7 +233,7 @@ class TestProvider:
             logs = [jobs.follow(jobs.submit([cluster.python, "-c", code], cpus=each), print, 60).log for each in (0, 1)]
         assert ["NICE 10" in logs[0].splitlines(), "NICE 0" in logs[1].splitlines()] == [True, True]
 
-        members = [psutil.Process(pid) for pid in provider.processes()]
+        members = [psutil.Process(pid) for pid in here(provider)]
         head = next(each for each in members if each.name() == "gcs_server")
         group = Path(f"/proc/{head.pid}/autogroup")
         assert head.nice() == 10
@@ -244,7 +251,7 @@ class TestProvider:
         members = {process.pid for process in processes.tagged(run)}
 
         assert not provider.trouble(), "the second cluster's nodes must not join the first"
-        assert not members & provider.processes()
+        assert not members & here(provider)
         assert len({port for _, port in listening(frozenset(members))}) >= 5
 
         second.kill()
@@ -263,7 +270,7 @@ class TestProvider:
     def test_down_leaves_nothing_and_can_be_repeated(
         self, kind: str, provider: Provider, cluster: Cluster, place: Path
     ) -> None:
-        pids = provider.processes()
+        pids = here(provider)
         ports = listening(pids)
         assert bool(ports) == (kind != "fake")
 
@@ -271,7 +278,7 @@ class TestProvider:
         provider.down()
 
         assert provider.trouble()
-        assert provider.processes() == frozenset()
+        assert here(provider) == frozenset()
         assert not any(alive(pid) for pid in pids)
         assert list(processes.runs([place])) == []
         for address, port in ports:

@@ -163,7 +163,15 @@ def test_the_real_machine_can_be_watched() -> None:
 
     found = Watch(nothing).end()
 
+    assert found.foreign_cores is not None
     assert found.foreign_cores >= 0
+
+
+def test_other_machines_are_not_watched_and_nothing_is_made_up_about_them() -> None:
+    watch = Watch(lambda: None)
+    watch.look()
+
+    assert watch.end() == Noise(steal=None, throttled=None, foreign_cores=None, pressure=None)
 
 
 def test_a_program_that_came_and_went_within_a_trial_is_counted_when_it_was_looked_at(machine: Machine) -> None:

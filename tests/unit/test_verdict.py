@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.speedup import Speedup
-from fixtures.verdict import Outcome, Verdict, cores_needed, decide, exit_code, worst
+from fixtures.verdict import Outcome, Verdict, decide, exit_code, inapplicable, worst
 
 FAST = Speedup(2, (1.80, 1.82, 1.81))
 SLOW = Speedup(2, (1.20, 1.22, 1.21))
@@ -22,10 +22,9 @@ def judge(
     threshold: float | None = 1.5,
     ceiling: float | None = 1.9,
     final: bool = True,
-    needed: int = 2,
-    usable: int = 2,
+    unfit: str = "",
 ) -> Verdict:
-    return decide(speedup, threshold, ceiling, final=final, needed_cores=needed, usable_cores=usable)
+    return decide(speedup, threshold, ceiling, final=final, inapplicable=unfit)
 
 
 def test_a_lower_end_at_or_above_the_threshold_passes() -> None:
@@ -72,11 +71,15 @@ def test_a_ceiling_that_was_not_measured_excuses_nothing() -> None:
 
 @pytest.mark.parametrize("speedup", [FAST, SLOW, UNSURE, None])
 def test_too_few_cores_make_speedup_not_applicable_whatever_was_measured(speedup: Speedup | None) -> None:
-    needed = cores_needed(workers=4, cpus_per_worker=1, reserve=1)
+    unfit = inapplicable(4, 1, 1, 4)
 
-    assert judge(speedup, needed=needed, usable=4) == Verdict(
-        Outcome.NOT_APPLICABLE, "Speedup needs 5 cores, this cluster has 4."
-    )
+    assert judge(speedup, unfit=unfit) == Verdict(Outcome.NOT_APPLICABLE, "Speedup needs 5 cores, this cluster has 4.")
+
+
+def test_enough_cores_make_it_applicable_unless_they_are_promised_to_others_as_well() -> None:
+    assert inapplicable(2, 2, 1, 5) == ""
+    assert inapplicable(2, 2, 1, 5, overcommitted=True).startswith("Speedup needs CPUs that are promised")
+    assert "needs 5 cores" in inapplicable(2, 2, 1, 4, overcommitted=True)
 
 
 @pytest.mark.parametrize("threshold", [1.5, None])
