@@ -1,0 +1,386 @@
+"""The first cause, on recordings of a real cluster: none while all goes well, the right one when it does not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fixtures.kubernetes.diagnose import Finding, first_cause
+from fixtures.kubernetes.objects import Object, moment
+from fixtures.kubernetes.readiness import ready
+from tests.unit.recordings import (
+    Moment,
+    at,
+    container,
+    event,
+    items,
+    later,
+    moments,
+    node,
+    pod,
+    raycluster,
+    running,
+    sample,
+    timeline,
+)
+
+HEAD = running("e2e-head-a", role="head")
+
+
+def cause(found: Moment) -> Finding | None:
+    return first_cause(found.raycluster, found.pods, found.events, found.nodes, found.now)
+
+
+def story(**recordings: str) -> list[tuple[float, Finding | None]]:
+    return [(each.t, cause(each)) for each in moments(**recordings)]
+
+
+def named(found: Finding | None) -> Finding:
+    assert found is not None
+    return found
+
+
+def test_a_cluster_that_comes_up_has_no_cause_at_any_moment() -> None:
+    told = story(raycluster="raycluster", pods="pods-ray", events="events-ray.json")
+
+    assert len(told) == 10
+    assert [found for _, found in told if found] == []
+
+
+def test_a_first_start_that_unpacks_the_image_for_a_minute_has_no_cause() -> None:
+    told = story(raycluster="raycluster-2nodes-fresh", pods="pods-2nodes-fresh")
+
+    assert told[-1][0] > 50
+    assert [found for _, found in told if found] == []
+
+
+def test_scaling_has_no_cause() -> None:
+    assert [found for _, found in story(raycluster="raycluster-scale") if found] == []
+
+
+def test_a_worker_that_was_killed_and_comes_back_needs_time_only() -> None:
+    told = story(raycluster="raycluster-worker-kill", pods="pods-worker-kill")
+
+    assert [found for t, found in told if found and t < 39] == []
+
+
+def test_a_head_that_was_killed_is_the_first_cause_until_the_last_worker_has_joined_the_new_one() -> None:
+    told = [
+        (each.t, cause(each), ready(each.raycluster or {}, each.pods, 2))
+        for each in moments(raycluster="raycluster-head-kill", pods="pods-head-kill")
+    ]
+
+    for t, found, missing in told:
+        assert bool(found) == bool(missing), t
+        if found:
+            assert found.cause.startswith("Head pod demo-head-"), t
+            assert not found.fatal
+    assert named(told[0][1]).cause == "Head pod demo-head-nvclt is being deleted; its workers lose it."
+    green = [named(found).cause for t, found, _ in told if 20.6 < t < 23]
+    assert green == [
+        "Head pod demo-head-jj79t began at 09:15:19, after demo-workers-worker-nl84q, "
+        "demo-workers-worker-z6744, which must join it anew."
+    ]
+
+
+def test_a_lost_node_is_the_first_cause_within_two_seconds_and_stays_it_whatever_follows() -> None:
+    told = story(raycluster="raycluster-node-loss", pods="pods-node-loss", nodes="nodes-node-loss")
+    lost = [(t, named(found)) for t, found in told if 49.5 < t < 137]
+
+    assert [found for t, found in told if found and t < 49.5] == []
+    assert lost[0][0] < 52
+    for _, found in lost:
+        assert found.cause.startswith("Node rig-m02 has been lost for ")
+        assert found.cause.endswith("demo-head-kwdz9, demo-workers-worker-zb5k8 ran on it.")
+        assert found.remedy == "Start node rig-m02 again, or make the Kubernetes cluster anew."
+        assert found.fatal
+
+
+def test_a_node_that_comes_back_leaves_causes_that_waiting_may_cure() -> None:
+    told = story(raycluster="raycluster-node-loss", pods="pods-node-loss", nodes="nodes-node-loss")
+    back = [named(found) for t, found in told if t > 137]
+
+    assert back
+    assert not any(found.fatal for found in back)
+    assert "exit code 255 (its node or the container runtime stopped)" in back[-1].cause
+
+
+def test_a_restarted_cluster_has_no_fatal_cause_and_in_the_end_none() -> None:
+    told = story(raycluster="raycluster-restart", pods="pods-restart")
+
+    assert not any(found.fatal for _, found in told if found)
+    assert told[-1][1] is None
+
+
+def test_a_missing_image_is_the_same_cause_whether_kubernetes_tries_or_backs_off() -> None:
+    pods = items("pods-ray-image-missing.json")
+    causes = []
+    for t, cluster in timeline("raycluster-missing-image-timeline.jsonl")[1:]:
+        reason = cluster["status"]["conditions"][0]["reason"]
+        states = [
+            each["state"]["waiting"]
+            for found in pods
+            for kind in ("initContainerStatuses", "containerStatuses")
+            for each in found["status"].get(kind, ())
+        ]
+        for waiting in states:
+            if waiting["reason"] != "PodInitializing":
+                waiting["reason"] = reason
+        found = named(first_cause(cluster, pods, (), (), datetime.fromtimestamp(t, UTC)))
+        causes.append((found.cause, found.fatal))
+
+    assert set(causes) == {
+        (
+            "Image docker.io/rig/ray:missing is not on node rig, and pod demo-head-mxvb7 cannot pull it: "
+            'failed to do request: Head "https://registry-1.docker.io/v2/rig/ray/manifests/missing": '
+            "dial tcp: lookup registry-1.docker.io on 192.168.49.1:53: no such host.",
+            False,
+        )
+    }
+
+
+def test_a_registry_that_stays_out_of_reach_is_given_up_after_a_minute() -> None:
+    pods, events = items("pods-ray-image-missing.json"), items("events-ray-image-missing.json")
+    began = moment(pods[0]["status"]["startTime"])
+    assert began is not None
+
+    for seconds, fatal in ((59, False), (61, True)):
+        found = named(first_cause(None, pods, events, (), began + timedelta(seconds=seconds)))
+        assert found.fatal is fatal
+        assert found.remedy.startswith("Import docker.io/rig/ray:missing into node rig,")
+
+
+def test_a_head_that_fits_nowhere_is_named_with_the_arithmetic_and_given_up_after_20_seconds() -> None:
+    cluster, pods = sample("raycluster-unschedulable.json"), items("pods-unschedulable.json")
+    nodes = [{**each, "metadata": {"name": each["metadata"]["name"].replace("rig", "rig2")}} for each in two_nodes()]
+    began = moment("2026-11-23T09:43:32Z")
+    assert began is not None
+
+    for seconds, fatal in ((5, False), (21, True)):
+        now = began + timedelta(seconds=seconds)
+        found = named(first_cause(cluster, pods, items("events-unschedulable.json"), nodes, now))
+        assert found.fatal is fatal
+        assert found.cause == (
+            "Pod demo-head-4r8hr asks for 9 CPU and 1.5 GiB and fits on no node: 0/2 nodes are available: "
+            "2 Insufficient cpu (allocatable: rig2 2 CPU and 23.5 GiB, rig2-m02 2 CPU and 23.5 GiB)."
+        )
+
+
+def two_nodes() -> tuple[Object, ...]:
+    return items("nodes-2.json")
+
+
+def test_an_operator_whose_image_is_missing_is_the_cause_of_a_raycluster_without_a_status() -> None:
+    operator = items("pods-operator-image-missing.json")
+    began = moment(operator[0]["status"]["startTime"])
+    assert began is not None
+    silent = raycluster(observed=None)
+
+    found = named(first_cause(silent, (), (), two_nodes(), began, operator=operator))
+
+    assert found.cause.startswith("Image quay.io/kuberay/operator:v1.7.0 is not on node rig, and pod kuberay-operator-")
+    assert first_cause(raycluster(), (), (), two_nodes(), began, operator=operator) is None
+
+
+def test_an_operator_that_says_nothing_is_given_up_after_45_seconds() -> None:
+    silent = raycluster(observed=None)
+
+    assert first_cause(silent, (), (), (), later(44)) is None
+    found = named(first_cause(silent, (), (), (), later(46)))
+    assert found.cause == ("KubeRay's operator has not looked at RayCluster e2e in namespace ray-train-e2e for 46 s.")
+    assert found.fatal
+
+
+def test_an_operator_that_does_not_see_a_change_is_named_with_both_generations() -> None:
+    writes = [{"manager": "ray-train-e2e", "time": at(100)}, {"subresource": "status", "time": at(190)}]
+    changed = raycluster(generation=3, observed=2, managedFields=writes)
+
+    assert first_cause(changed, (), (), (), later(140)) is None
+    assert named(first_cause(changed, (), (), (), later(150))).cause.endswith(
+        "for 50 s since generation 2, now it is 3."
+    )
+
+
+def test_a_change_whose_time_nobody_tells_is_not_called_overdue() -> None:
+    assert first_cause(raycluster(generation=3, observed=2), (), (), (), later(999)) is None
+
+
+def test_a_spec_that_kuberay_refuses_is_known_from_the_event_alone() -> None:
+    told = event("InvalidRayClusterSpec", "e2e", "The RayCluster spec is invalid x/e2e: authOptions.mode is 'token'")
+
+    found = named(first_cause(raycluster(observed=None), (), (told,), (), later(1)))
+
+    assert found.cause == (
+        "KubeRay refuses RayCluster e2e (InvalidRayClusterSpec): "
+        "The RayCluster spec is invalid x/e2e: authOptions.mode is 'token'."
+    )
+    assert found.fatal
+
+
+def test_an_event_about_an_earlier_raycluster_or_spec_is_none_of_this_one() -> None:
+    told = event("InvalidRayClusterSpec", "e2e", "invalid")
+    earlier: Any = event("InvalidRayClusterSpec", "e2e", "invalid")
+    earlier["involvedObject"]["uid"] = "uid-of-the-one-before"
+
+    assert first_cause(raycluster(observed=1), (), (told,), (), later(1)) is None
+    assert first_cause(raycluster(observed=None), (), (earlier,), (), later(1)) is None
+
+
+def test_a_namespace_that_is_going_comes_before_everything_else() -> None:
+    going = {
+        "metadata": {"name": "ray-train-e2e", "deletionTimestamp": at(0)},
+        "status": {
+            "conditions": [
+                {
+                    "type": "NamespaceFinalizersRemaining",
+                    "status": "True",
+                    "message": "Some content has finalizers remaining: ray.io/gcs-ft-redis-cleanup-finalizer in 1",
+                }
+            ]
+        },
+    }
+
+    found = named(first_cause(raycluster(observed=None), (), (), (), later(60), namespace=going))
+
+    assert found.cause == (
+        "Namespace ray-train-e2e has been terminating for 60 s: "
+        "Some content has finalizers remaining: ray.io/gcs-ft-redis-cleanup-finalizer in 1."
+    )
+    assert found.fatal
+    assert first_cause(None, (), (), (), later(60), namespace={"metadata": {"name": "ray-train-e2e"}}) is None
+
+
+def test_a_raycluster_that_is_being_deleted_names_its_finalizers() -> None:
+    going = raycluster(deletionTimestamp=at(0), finalizers=["ray.io/x"])
+
+    assert named(first_cause(going, (), (), (), later(1))).cause == (
+        "RayCluster e2e is being deleted and is held by ray.io/x."
+    )
+
+
+def failing(reason: str, message: str) -> Any:
+    found = raycluster(ready=0)
+    found["status"]["conditions"].append(
+        {"type": "ReplicaFailure", "status": "True", "reason": reason, "message": f"{reason}\n{message}"}
+    )
+    return found
+
+
+def test_a_quota_is_named_with_its_numbers() -> None:
+    told = (
+        'pods "e2e-workers-worker-x" is forbidden: exceeded quota: team, requested: limits.cpu=1, '
+        "used: limits.cpu=2, limited: limits.cpu=2"
+    )
+
+    found = named(first_cause(failing("FailedCreateWorkerPod", told), (), (), (), later(1)))
+
+    assert found == Finding(
+        f"KubeRay cannot create pods of RayCluster e2e (FailedCreateWorkerPod): {told}.",
+        "Raise the quota team, or ask for fewer workers.",
+        fatal=True,
+    )
+
+
+def test_pod_security_limit_ranges_and_webhooks_are_fatal_each_with_its_own_remedy() -> None:
+    told = {
+        'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true': "Relax the namespace",
+        'pods "x" is forbidden: maximum cpu usage per Container is 500m, but limit is 1': "Change the namespace's",
+        'admission webhook "policy.io" denied the request: no team label': "Ask who runs",
+    }
+    for message, remedy in told.items():
+        found = named(first_cause(failing("FailedCreateHeadPod", message), (), (), (), later(1)))
+        assert found.fatal, message
+        assert found.remedy.startswith(remedy)
+
+
+def test_a_service_account_that_is_not_there_yet_is_waited_for() -> None:
+    told = 'pods "x" is forbidden: error looking up service account a/default: serviceaccount "default" not found'
+
+    assert not named(first_cause(failing("FailedCreateHeadPod", told), (), (), (), later(1))).fatal
+
+
+def test_an_event_of_a_failed_creation_counts_as_long_as_it_is_fresh_and_pods_are_missing() -> None:
+    told = event("FailedToCreateHeadPod", "e2e", "pods is forbidden: exceeded quota: team, requested", seen=10)
+    workers = (running("e2e-workers-worker-a", since=5),)
+
+    assert named(first_cause(raycluster(), (), (told,), (), later(20))).fatal
+    assert first_cause(raycluster(), (), (told,), (), later(200)) is None
+    assert first_cause(raycluster(), (HEAD, *workers), (told,), (), later(20)) is None
+
+
+def test_a_node_that_only_starts_is_waited_for_and_one_that_stays_unready_is_not() -> None:
+    slow = node(ready="False")
+
+    found = named(first_cause(raycluster(), (HEAD,), (), (slow,), later(30)))
+    assert found.cause == "Node a has not been ready (container runtime is down) for 30 s; e2e-head-a ran on it."
+    assert not found.fatal
+    assert named(first_cause(raycluster(), (HEAD,), (), (slow,), later(61))).fatal
+
+
+def test_a_node_that_is_lost_matters_only_where_our_pods_are() -> None:
+    lost = node("b", ready="Unknown")
+
+    assert first_cause(raycluster(), (HEAD,), (), (node("a"), lost), later(30)) is None
+
+
+def test_a_node_that_was_removed_is_named() -> None:
+    found = named(first_cause(raycluster(), (HEAD,), (), (node("b"),), later(30)))
+
+    assert found.cause == "Node a is no longer part of the cluster; e2e-head-a ran on it."
+    assert found.fatal
+
+
+def test_nodes_that_may_not_be_listed_are_not_taken_for_gone() -> None:
+    assert first_cause(raycluster(), (HEAD,), (), (), later(30)) is None
+
+
+def test_a_node_under_pressure_is_named_last() -> None:
+    told = [{"type": "DiskPressure", "status": "True", "message": "kubelet has disk pressure"}]
+    short = node("a", conditions=told)
+    crashed = pod(
+        "e2e-workers-worker-b", container(terminated={"exitCode": 1, "reason": "Error"}), phase="Running", node="a"
+    )
+
+    assert named(first_cause(raycluster(), (HEAD,), (), (short,), later(30))).cause == (
+        "Node a has DiskPressure: kubelet has disk pressure."
+    )
+    assert "exit code 1" in named(first_cause(raycluster(), (HEAD, crashed), (), (short,), later(30))).cause
+
+
+def test_an_evicted_pod_that_kuberay_has_deleted_is_known_from_its_event() -> None:
+    told = event("Evicted", "e2e-workers-worker-z", "The node was low on resource: memory.", seen=10)
+
+    assert named(first_cause(raycluster(), (HEAD,), (told,), (), later(30))).cause == (
+        "Pod e2e-workers-worker-z was evicted: The node was low on resource: memory."
+    )
+    assert first_cause(raycluster(), (HEAD,), (told,), (), later(300)) is None
+
+
+def test_the_head_comes_before_the_workers_that_wait_for_it() -> None:
+    broken = container(waiting={"reason": "ImagePullBackOff", "message": "failed to pull: i/o timeout"})
+    pods = (pod("e2e-workers-worker-a", broken), pod("e2e-head-a", broken, role="head"))
+
+    assert "pod e2e-head-a cannot pull it" in named(first_cause(raycluster(ready=0), pods, (), (), later(1))).cause
+
+
+def test_what_waiting_cannot_cure_comes_before_what_it_may() -> None:
+    slow = container(waiting={"reason": "ErrImagePull", "message": "failed to pull: i/o timeout"})
+    never = container(waiting={"reason": "ErrImageNeverPull"})
+    pods = (pod("e2e-head-a", slow, role="head"), pod("e2e-workers-worker-a", never, node="b"))
+
+    found = named(first_cause(raycluster(ready=0), pods, (), (), later(1)))
+
+    assert found.cause == "Image docker.io/e2e:1 is not on node b, and pod e2e-workers-worker-a may not pull it."
+
+
+def test_workers_without_any_head_are_named() -> None:
+    found = named(first_cause(raycluster(), (running("e2e-workers-worker-a"),), (), (), later(30)))
+
+    assert found.cause == "There is no head pod, and e2e-workers-worker-a had one."
+
+
+def test_pods_of_another_ray_cluster_are_none_of_ours() -> None:
+    other: Any = pod("other-head-a", container(waiting={"reason": "ErrImageNeverPull"}), role="head")
+    other["metadata"]["labels"]["ray.io/cluster"] = "other"
+
+    assert first_cause(raycluster(), (HEAD, other), (), (), later(30)) is None
