@@ -110,10 +110,16 @@ def node(name: str = "a", *, cpu: str = "2", memory: str = "8Gi", ready: str = "
 
 def container(name: str = "ray-worker", *, init: bool = False, **state: Any) -> dict[str, Any]:
     """A container's status: `waiting=`, `running=` or `terminated=` with what Kubernetes puts there."""
-    more = {key: state.pop(key) for key in ("lastState", "restartCount", "ready") if key in state}
-    return {"name": name, "image": "docker.io/e2e:1", "ready": False, "restartCount": 0, "state": state, **more} | (
-        {"init": True} if init else {}
-    )
+    more: dict[str, Any] = {key: state.pop(key) for key in ("lastState", "restartCount", "ready") if key in state}
+    found: dict[str, Any] = {
+        "name": name,
+        "image": "docker.io/e2e:1",
+        "ready": False,
+        "restartCount": 0,
+        "state": state,
+        **more,
+    }
+    return {**found, "init": True} if init else found
 
 
 def pod(

@@ -88,13 +88,27 @@ def test_an_init_container_that_asks_for_more_than_the_others_is_what_counts() -
     assert requested(small) == Resources(200, GIB)
 
 
-def test_a_sidecar_stays_and_is_added() -> None:
-    found: Any = pod(requests={"cpu": "1", "memory": "1Gi"})
-    found["spec"]["initContainers"] = [
-        {"name": "log", "restartPolicy": "Always", "resources": {"requests": {"cpu": "500m"}}},
-    ]
+def test_a_sidecar_stays_beside_what_comes_after_it() -> None:
+    def asks(name: str, cpu: str, **more: str) -> dict[str, Any]:
+        return {"name": name, "resources": {"requests": {"cpu": cpu}}, **more}
 
-    assert requested(found).cpu == 1500
+    found: Any = pod(requests={"cpu": "1", "memory": "1Gi"})
+    sidecar = asks("log", "500m", restartPolicy="Always")
+
+    for init, millicores in (
+        ([sidecar], 1500),
+        ([sidecar, asks("wait", "2")], 2500),
+        ([asks("wait", "2"), sidecar], 2000),
+    ):
+        found["spec"]["initContainers"] = init
+        assert requested(found).cpu == millicores
+
+
+def test_what_a_runtime_takes_for_itself_is_added() -> None:
+    found: Any = pod(requests={"cpu": "1", "memory": "1Gi"})
+    found["spec"]["overhead"] = {"cpu": "250m", "memory": "64Mi"}
+
+    assert requested(found) == Resources(1250, GIB + (64 << 20), 1)
 
 
 def test_a_limit_without_a_request_is_the_request() -> None:

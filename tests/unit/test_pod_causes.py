@@ -274,6 +274,14 @@ def test_a_container_that_is_not_created_names_the_last_warning() -> None:
     )
 
 
+def test_a_container_that_was_created_after_all_is_not_explained_by_an_old_warning() -> None:
+    told = (event("FailedMount", NAME, "MountVolume.SetUp failed", seen=3),)
+    init = container("wait-gcs-ready", init=True, running={"startedAt": at(20)})
+    begun = pod(NAME, init, container(waiting={"reason": "PodInitializing"}))
+
+    assert looked(begun, seconds=40, events=told) is None
+
+
 def test_a_first_probe_that_fails_is_normal_and_one_that_goes_on_failing_is_named() -> None:
     starting = pod(NAME, container(running={"startedAt": at(0)}), phase="Running")
     told = event("Unhealthy", NAME, "Readiness probe failed: connection refused", seen=20, count=4)

@@ -121,6 +121,15 @@ def test_a_worker_whose_container_is_not_ready_is_counted_out() -> None:
     )
 
 
+def test_a_pod_that_its_node_no_longer_vouches_for_is_not_ready_although_its_container_is() -> None:
+    lost: Any = running("e2e-workers-worker-b", since=5)
+    lost["status"]["conditions"][0]["status"] = "False"
+
+    assert ready(raycluster(), (*TWO[:2], lost), 2) == (
+        "1 of 2 workers ready (worker e2e-workers-worker-b runs but is not ready)"
+    )
+
+
 def test_pods_that_still_run_an_earlier_image_are_not_the_cluster_that_was_asked_for() -> None:
     wanted: Any = raycluster()
     wanted["spec"]["workerGroupSpecs"][0]["template"] = {"spec": {"containers": [{"image": "docker.io/e2e:2"}]}}

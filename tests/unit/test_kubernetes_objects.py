@@ -1,0 +1,62 @@
+"""What is read from Kubernetes objects, on recorded ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fixtures.kubernetes.objects import containers, event_count, event_time, events_of, name, ray_container, ray_pods
+from tests.unit.recordings import items, sample, timeline
+
+
+def test_the_head_comes_first_whatever_the_names_are() -> None:
+    pods = [*reversed(items("pods-unschedulable.json"))]
+    pods[0]["metadata"]["name"] = "a-worker"
+    pods[-1]["metadata"]["name"] = "z-head"
+
+    assert [name(pod) for pod in ray_pods(pods, None)] == ["z-head", "a-worker", "demo-workers-worker-bklkr"]
+
+
+def test_pods_of_a_ray_cluster_are_those_with_its_name_in_its_namespace() -> None:
+    pods = timeline("pods-ray-timeline.jsonl")[0][1]["items"]
+    ours = sample("raycluster-ready.json")
+    elsewhere = {"metadata": {"name": "demo", "namespace": "elsewhere"}}
+
+    assert len(ray_pods(pods, ours)) == 3
+    assert ray_pods(pods, elsewhere) == ()
+
+
+def test_an_event_that_was_repeated_counts_from_when_it_was_last_seen() -> None:
+    (created,) = (each for each in items("events-ray.json") if each["reason"] == "CreatedWorkerPod")
+
+    assert event_time(created) == "2026-11-23T09:11:54.018493Z"
+    assert event_count(created) == 2
+
+
+def test_events_about_a_pod_come_in_the_order_in_which_they_were_seen() -> None:
+    (head,) = items("pod-head.json")
+    told = [each["reason"] for each in events_of([*reversed(items("events-ray.json"))], head)]
+
+    assert told[0] == "Scheduled"
+    assert told[-1] == "Unhealthy"
+    assert len(told) == 5
+
+
+def test_a_container_that_was_started_again_tells_both_its_starts() -> None:
+    pods = timeline("pods-head-kill-timeline.jsonl")[-1][1]["items"]
+    worker = ray_container(next(pod for pod in pods if name(pod) == "demo-workers-worker-nl84q"))
+
+    assert worker is not None
+    assert worker.last_exit is not None
+    assert (worker.restarts, worker.last_exit.code, worker.last_exit.reason) == (1, 1, "Error")
+    assert worker.first_known_start == datetime(2026, 11, 23, 9, 14, 47, tzinfo=UTC)
+    assert worker.running_since is not None
+    assert worker.running_since > worker.first_known_start
+
+
+def test_init_containers_are_told_apart_from_the_others() -> None:
+    pods = items("pods-unschedulable.json")
+
+    assert [(each.name, each.init) for each in containers(pods[1])] == [
+        ("wait-gcs-ready", True),
+        ("ray-worker", False),
+    ]
