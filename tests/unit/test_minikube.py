@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fixtures import processes
@@ -208,7 +211,7 @@ def test_containers_that_somebody_made_after_ours_were_removed_are_never_touched
 
 def test_a_profile_that_another_run_uses_now_is_refused(world: World) -> None:
     world.left_by_another_run()
-    lease = Lease(os.getppid(), processes.psutil.Process(os.getppid()).create_time())
+    lease = Lease(os.getppid(), psutil.Process(os.getppid()).create_time())
     processes.write_lease(world.engine().folder, lease)
 
     with pytest.raises(Infra, match=f"in use by another run \\(process {os.getppid()}\\)"):
@@ -285,3 +288,30 @@ def test_a_broken_leftover_of_ours_is_removed_and_made_anew(world: World, broken
 
     assert world.said[0].startswith("minikube: an earlier run's cluster rig2")
     assert len(world.calls("minikube delete")) == len(world.calls("minikube start")) == 1
+
+
+def test_a_start_that_outlived_its_killed_run_is_ended_before_anything_else(world: World) -> None:
+    world.left_by_another_run(kept=False)
+    world.answer("minikube orphan", then="sleep 60")
+    orphan = subprocess.Popen(
+        [f"{world.place}/bin/minikube", "orphan", "start", "--profile=rig2"],
+        env=world.environ,
+        start_new_session=True,
+    )
+    other = subprocess.Popen(
+        [f"{world.place}/bin/minikube", "orphan", "start", "--profile=rig3"],
+        env=world.environ,
+        start_new_session=True,
+    )
+    try:
+        while len(world.calls("minikube orphan")) < 2:
+            time.sleep(0.01)
+
+        world.up()
+
+        assert orphan.poll() is not None
+        assert other.poll() is None
+        assert world.said[0] == f"ended minikube start ({orphan.pid}), which an earlier run had left"
+    finally:
+        other.kill()
+        other.wait()
