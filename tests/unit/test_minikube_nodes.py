@@ -188,7 +188,9 @@ def test_metrics_are_asked_for_and_their_failure_is_told_only(world: World) -> N
 
 
 def test_evidence_is_bounded_without_credentials_and_never_raises(world: World) -> None:
-    engine = world.up()
+    world.left_by_another_run()
+    engine = world.engine()
+    (engine.folder / "start.jsonl").write_text("{}")
     world.answer("minikube logs", "x" * (FILE_BYTES + 100) + " via http://user:secret@proxy:3128")
     world.answer("minikube status", err="broken", code=80)
     world.answer("docker inspect", "no json")
@@ -209,7 +211,8 @@ def test_evidence_is_bounded_without_credentials_and_never_raises(world: World) 
 
 
 def test_evidence_of_containers_has_their_state_but_not_their_environment(world: World) -> None:
-    engine = world.up()
+    world.left_by_another_run()
+    engine = world.engine()
     inspected = {
         "Name": "/rig2",
         "State": {"OOMKilled": True},
@@ -233,7 +236,7 @@ def test_processes_are_all_that_descend_from_the_nodes_and_roots_are_asked_for_o
     world.answer("docker exec", node_containers.BOOT_ID.read_text())
     world.answer("docker inspect", f"/rig2 {mine.pid}\n/rig2-m02 {mine.pid}\n")
     monkeypatch.setattr(node_containers, "_is_init", lambda pid: True)
-    engine = world.up()
+    engine = world.engine()
 
     found = engine.processes()
     again = engine.processes()
