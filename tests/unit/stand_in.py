@@ -1,0 +1,76 @@
+"""Programs on PATH that replay recorded sessions: tests say what each answers, and see how it was called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+SCRIPT = Path(__file__).with_name("stand_in.sh")
+
+
+def recorded(name: str) -> str:
+    """What a real program printed."""
+    return (DATA / name).read_text(encoding="utf-8")
+
+
+class StandIns:
+    """A folder of stand-ins and their answers.
+
+    Attributes:
+        environ: the environment in which they are the only programs of their names.
+    """
+
+    def __init__(self, place: Path, names: Sequence[str]) -> None:
+        self.place = place
+        self._answers = place / "answers"
+        self._answers.mkdir(parents=True)
+        programs = place / "bin"
+        programs.mkdir()
+        for name in names:
+            (programs / name).symlink_to(SCRIPT)
+        self.environ = {
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "STAND_IN": str(self._answers),
+            "HOME": str(place / "user"),
+        }
+
+    def answer(
+        self, command: str, out: str = "", *, err: str = "", code: int = 0, then: str = "", feed: bool = False
+    ) -> None:
+        """What a command says from now on; `then` is shell that it runs at last, `feed` keeps what it is fed."""
+        folder = self._answers / command
+        folder.mkdir(exist_ok=True)
+        for name, text in (("out", out), ("err", err), ("code", str(code)), ("then", then)):
+            (folder / name).unlink(missing_ok=True)
+            if text:
+                (folder / name).write_text(f"{text}\n" if name == "code" else text, encoding="utf-8")
+        if feed:
+            (folder / "feed").touch()
+
+    def later(self, command: str, out: str) -> str:
+        """Shell for another command's `then`: from that moment this one answers differently."""
+        file = self._answers / f".{len(list(self._answers.iterdir()))}"
+        file.write_text(out, encoding="utf-8")
+        folder = self._answers / command
+        return f"mkdir -p '{folder}'; cp '{file}' '{folder}/out'\n"
+
+    def fed(self, command: str) -> str:
+        """What a command was fed last."""
+        return (self._answers / command / "feed").read_text(encoding="utf-8")
+
+    def calls(self, of: str = "") -> list[str]:
+        """Every call that begins like this, in order."""
+        file = self._answers / "calls"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return [line for line in lines if line.startswith(of)]
+
+
+def docker_ps(*names: str, image: str = "node:1", state: str = "running") -> str:
+    """What `docker ps --format {{json .}}` prints for containers whose ids are their names with an x before."""
+    lines = [
+        {"Command": '"/sbin/init"', "ID": f"x{name}", "Image": image, "Labels": "", "Names": name, "State": state}
+        for name in names
+    ]
+    return "".join(json.dumps(line) + "\n" for line in lines)

@@ -1,0 +1,355 @@
+"""The Minikube engine once a cluster is up: images in its nodes, what is asked of it, and its end without a trace."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fixtures import processes
+from fixtures.errors import Infra
+from fixtures.evidence import FILE_BYTES
+from fixtures.kubernetes import node_containers
+from fixtures.kubernetes.minikube import MinikubeEngine, reap
+from fixtures.kubernetes.node_containers import full_name, parse_images
+from fixtures.resources import GIB
+from tests.unit.minikube_world import INFO, NO_PROCESS, ROOMY, World
+from tests.unit.stand_in import docker_ps, recorded
+
+DIGEST = "sha256:5a42604be16a427e9972e5e79429b8a1998f18d17290a19d105b987f9af095d2"
+IMAGES = json.dumps({"images": [{"id": DIGEST, "repoTags": ["docker.io/e2e/trainer:4f1c"], "repoDigests": []}]})
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Docker runs in a virtual machine")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.check()
+
+
+def archive(place: Path) -> Path:
+    file = place / "image.tar"
+    file.write_bytes(b"layers")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("runtime", "command"),
+    [
+        ("containerd", "docker exec --interactive rig2-m02 ctr --namespace=k8s.io images import -"),
+        ("docker", "docker exec --interactive rig2-m02 docker load"),
+        ("cri-o", "docker exec --interactive rig2-m02 podman load"),
+    ],
+)
+def test_an_archive_is_fed_to_the_nodes_own_runtime(world: World, tmp_path: Path, runtime: str, command: str) -> None:
+    world.answer("docker exec", feed=True)
+    engine = world.engine(container_runtime=runtime)
+
+    engine.import_image("rig2-m02", archive(tmp_path))
+
+    assert world.calls("docker exec") == [command]
+    assert world.fed("docker exec") == "layers"
+
+
+def test_an_import_that_fails_is_infra_with_the_runtimes_words(world: World, tmp_path: Path) -> None:
+    world.answer("docker exec", err="ctr: no space left on device\n", code=1)
+
+    with pytest.raises(Infra, match="no space left on device"):
+        world.engine().import_image("rig2", archive(tmp_path))
+    with pytest.raises(Infra, match=r"missing\.tar cannot be read"):
+        world.engine().import_image("rig2", tmp_path / "missing.tar")
+    with pytest.raises(Infra, match="container runtime gvisor"):
+        world.engine(container_runtime="gvisor").import_image("rig2", archive(tmp_path))
+
+
+def test_other_drivers_load_and_list_images_through_minikube(world: World, tmp_path: Path) -> None:
+    world.answer("minikube image")
+    world.answer("minikube ssh", IMAGES)
+    engine = world.engine(driver="kvm2")
+
+    engine.import_image("rig2-m02", archive(tmp_path))
+
+    assert world.calls("minikube image") == [f"minikube image load {tmp_path}/image.tar --profile rig2"]
+    assert engine.image_on("rig2-m02", "docker.io/e2e/trainer:4f1c") == DIGEST
+    assert "--node rig2-m02 -- sudo crictl images --output json" in world.calls("minikube ssh")[0]
+    assert world.calls("docker") == []
+
+
+def test_an_image_is_known_by_its_full_name_in_the_nodes_own_list(world: World) -> None:
+    world.answer("docker exec", IMAGES)
+    engine = world.engine()
+
+    assert engine.image_on("rig2-m02", "docker.io/e2e/trainer:4f1c") == DIGEST
+    assert engine.image_on("rig2-m02", "e2e/trainer:4f1c") == DIGEST
+    assert engine.image_on("rig2-m02", "docker.io/e2e/trainer:0000") is None
+    assert world.calls("docker exec")[0] == "docker exec rig2-m02 crictl images --output json"
+
+
+def test_a_node_that_lists_no_images_is_infra() -> None:
+    assert parse_images('{"images": null}', "a") is None
+    with pytest.raises(Infra, match="crictl printed no list"):
+        parse_images("FATA[0000] connect: no such file", "a")
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("busybox", "docker.io/library/busybox:latest"),
+        ("docker.io/busybox:1", "docker.io/library/busybox:1"),
+        ("rig/ray:2.60.0", "docker.io/rig/ray:2.60.0"),
+        ("localhost:5000/ray", "localhost:5000/ray:latest"),
+        ("quay.io/kuberay/operator:v1.7.0", "quay.io/kuberay/operator:v1.7.0"),
+        ("docker.io/a/b@sha256:0", "docker.io/a/b@sha256:0"),
+    ],
+)
+def test_names_are_compared_as_containerd_writes_them(name: str, full: str) -> None:
+    assert full_name(name) == full
+
+
+def test_down_removes_profile_containers_volumes_and_network_and_proves_it(world: World) -> None:
+    engine = world.up()
+    world.answer("docker volume ls", "rig2\n")
+    world.answer("docker network ls", "abc\n")
+
+    engine.down()
+    engine.down()
+
+    assert world.calls("minikube delete") == ["minikube delete --profile rig2 --output=json"]
+    labels = "--filter label=created_by.minikube.sigs.k8s.io=true --filter label=name.minikube.sigs.k8s.io=rig2"
+    assert world.calls("docker network") == [f"docker network ls --quiet {labels}", "docker network rm abc"]
+    assert world.calls("docker volume")[-1] == "docker volume rm rig2"
+    assert not engine.folder.exists()
+
+
+def test_a_node_that_minikube_forgot_is_removed_as_well(world: World) -> None:
+    """Minikube labels a worker with its own name and finds it through its configuration only."""
+    engine = world.up()
+    world.answer("minikube delete", then=world.gone() + world.later("docker ps", docker_ps("rig2-m02")))
+    world.answer("docker rm", then=world.later("docker ps", ""))
+
+    engine.down()
+
+    assert world.calls("docker rm") == ["docker rm --force --volumes xrig2-m02"]
+
+
+def test_what_is_left_after_down_is_infra_and_stays_ours(world: World) -> None:
+    engine = world.up()
+    world.answer("minikube delete", recorded("minikube-delete.jsonl"))
+
+    with pytest.raises(Infra, match=r"left container rig2, container rig2-m02, profile rig2 in .*: Removed all traces"):
+        engine.down()
+    world.answer("minikube delete", then=world.gone())
+    engine.down()
+
+    assert not engine.folder.exists()
+
+
+def test_a_run_that_made_nothing_removes_nothing(world: World) -> None:
+    world.engine().down()
+
+    assert world.calls() == []
+
+
+def test_a_kept_cluster_outlives_its_run_and_gc_removes_it_only_on_request(world: World) -> None:
+    engine = world.up()
+    engine.keep_running()
+    lease = processes.read_lease(engine.folder)
+    assert lease is not None
+    assert lease.kept
+    processes.write_lease(engine.folder, replace(lease, pid=NO_PROCESS))
+
+    assert reap(world.environ, world.said.append, home=world.home) == ()
+    assert reap(world.environ, world.said.append, home=world.home, also_kept=True) == ("rig2",)
+    assert len(world.calls("minikube delete")) == 1
+
+
+def test_gc_leaves_the_cluster_of_a_run_that_still_goes_on(world: World) -> None:
+    world.up()
+
+    assert reap(world.environ, world.said.append, home=world.home, also_kept=True) == ()
+
+
+def test_metrics_are_asked_for_and_their_failure_is_told_only(world: World) -> None:
+    world.engine().enable_metrics(world.said.append)
+    world.answer("minikube addons", err="X Exiting due to MK_ADDON_ENABLE: no image\n", code=10)
+    world.engine().enable_metrics(world.said.append)
+
+    assert "is asked for" in world.said[0]
+    assert world.said[1].startswith("minikube: no metrics-server: ")
+    assert "MK_ADDON_ENABLE" in world.said[1]
+
+
+def test_evidence_is_bounded_without_credentials_and_never_raises(world: World) -> None:
+    world.left_by_another_run()
+    engine = world.engine()
+    (engine.folder / "start.jsonl").write_text("{}")
+    world.answer("minikube logs", "x" * (FILE_BYTES + 100) + " via http://user:secret@proxy:3128")
+    world.answer("minikube status", err="broken", code=80)
+    world.answer("docker inspect", "no json")
+
+    found = engine.evidence()
+
+    assert set(found) == {
+        "minikube-start.jsonl",
+        "minikube-status.json",
+        "minikube-profiles.json",
+        "minikube-logs.txt",
+        "docker-inspect.json",
+    }
+    assert len(found["minikube-logs.txt"]) <= FILE_BYTES
+    assert found["minikube-logs.txt"].endswith("via http://[credentials]@proxy:3128")
+    assert found["docker-inspect.json"].startswith("not to be had")
+    assert MinikubeEngine("rig2", 2, {"PATH": "/nonexistent", "HOME": "/nonexistent"}).evidence()
+
+
+def test_evidence_of_containers_has_their_state_but_not_their_environment(world: World) -> None:
+    world.left_by_another_run()
+    engine = world.engine()
+    inspected = {
+        "Name": "/rig2",
+        "State": {"OOMKilled": True},
+        "Config": {"Env": ["HTTP_PROXY=http://u:p@proxy"]},
+        "HostConfig": {"Memory": 6442450944, "Binds": []},
+    }
+    world.answer("docker inspect", json.dumps([inspected]))
+
+    text = engine.evidence()["docker-inspect.json"]
+
+    assert json.loads(text)[0]["State"] == {"OOMKilled": True}
+    assert json.loads(text)[0]["HostConfig"]["Memory"] == 6442450944
+    assert "HTTP_PROXY" not in text
+
+
+@linux
+def test_processes_are_all_that_descend_from_the_nodes_and_roots_are_asked_for_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = psutil.Process()
+    world.answer("docker exec", node_containers.BOOT_ID.read_text())
+    world.answer("docker inspect", f"/rig2 {mine.pid}\n/rig2-m02 {mine.pid}\n")
+    monkeypatch.setattr(node_containers, "_is_init", lambda pid: True)
+    engine = world.engine()
+
+    found = engine.processes()
+    again = engine.processes()
+
+    assert found is not None
+    assert again is not None
+    assert mine.pid in found
+    assert mine.ppid() not in found
+    assert len(world.calls("docker inspect")) == 1
+
+
+def test_nodes_on_another_kernel_have_no_processes_and_no_address_here(world: World) -> None:
+    world.answer("docker exec", "0000-another-boot\n")
+    engine = world.engine()
+
+    assert engine.processes() is None
+    assert engine.address() is None
+    assert world.engine(driver="kvm2").processes() is None
+
+
+@linux
+def test_a_process_id_of_another_namespace_is_not_taken_for_a_nodes(world: World) -> None:
+    world.answer("docker exec", node_containers.BOOT_ID.read_text())
+    world.answer("docker inspect", f"/rig2 {psutil.Process().pid}\n")
+
+    assert world.engine(nodes=1).processes() is None, "this test is the first process of no namespace"
+
+
+@linux
+def test_the_address_is_the_control_planes_on_this_kernel(world: World) -> None:
+    world.answer("docker exec", node_containers.BOOT_ID.read_text())
+    world.answer("minikube ip", "192.168.49.2\n")
+
+    assert world.engine().address() == "192.168.49.2"
+    assert world.engine().node_port is None
+
+
+def test_usable_cores_are_the_machines_not_what_nodes_claim(world: World) -> None:
+    assert world.engine().usable_cores() == 4
+    world.answer("docker info", INFO.replace('"NCPU": 4', '"NCPU": 2'))
+    assert world.engine().usable_cores() == 2, "Docker may run in a smaller virtual machine"
+
+
+def test_a_roomy_machine_lacks_nothing(world: World) -> None:
+    assert world.engine().preflight() == ()
+
+
+def test_everything_that_is_missing_is_said_at_once_with_its_remedy(world: World, tmp_path: Path) -> None:
+    engine = MinikubeEngine("-", 2, {"PATH": str(tmp_path), "HOME": str(tmp_path)})
+
+    problems = engine.preflight()
+
+    assert [problem.what for problem in problems] == [
+        "Minikube takes no profile called '-'.",
+        "minikube is not on PATH.",
+        "docker is not on PATH.",
+    ]
+    assert all(problem.remedy for problem in problems)
+
+
+def test_too_little_memory_and_too_few_cores_are_said_before_anything_starts(world: World) -> None:
+    world.answer("docker info", json.dumps({"NCPU": 2, "MemTotal": 8 * GIB}))
+
+    problems = world.engine(cpus=4, memory=6144, nodes=2).preflight()
+    small = world.engine(cpus=2, memory=1024).preflight()
+
+    assert [problem.what for problem in problems] == [
+        "A node of 4 CPUs was asked for, Docker has 2.",
+        "2 nodes of 6144 MiB need 12.0 GiB of memory, 8.0 GiB are free.",
+    ]
+    assert [problem.what for problem in small] == ["A node of 1024 MiB was asked for, Kubernetes needs 1800 MiB."]
+
+
+def test_memory_of_this_machines_cgroup_counts_too(world: World) -> None:
+    tight = replace(ROOMY, memory=4 * GIB)
+
+    (problem,) = world.engine(read=lambda place: tight).preflight()
+
+    assert "4.0 GiB are free" in problem.what
+
+
+def test_a_cluster_that_runs_already_needs_no_further_memory(world: World) -> None:
+    world.left_by_another_run()
+    full = replace(ROOMY, memory=GIB)
+
+    assert world.engine(read=lambda place: full).preflight() == ()
+
+
+@pytest.mark.parametrize(
+    ("out", "err", "code"),
+    [("", "Cannot connect to the Docker daemon\n", 1), ('{"ServerErrors": ["Cannot connect"]}', "", 0)],
+)
+def test_a_docker_that_does_not_answer_is_said(world: World, out: str, err: str, code: int) -> None:
+    world.answer("docker info", out, err=err, code=code)
+
+    (problem,) = world.engine().preflight()
+
+    assert problem.what.startswith("Docker does not answer")
+    assert "without sudo" in problem.remedy
+
+
+def test_a_shell_that_talks_to_the_docker_inside_a_cluster_is_said(world: World) -> None:
+    world.environ["MINIKUBE_ACTIVE_DOCKERD"] = "other"
+
+    (problem,) = world.engine().preflight()
+
+    assert "inside Minikube's cluster other" in problem.what
+    assert problem.remedy == "Run `eval $(minikube docker-env --unset)`."
+
+
+def test_a_lease_that_cannot_be_read_is_no_marker(world: World) -> None:
+    world.left_by_another_run()
+    (world.engine().folder / processes.LEASE).write_text("{")
+
+    with pytest.raises(Infra, match="stays untouched"):
+        world.up()

@@ -1,0 +1,158 @@
+"""Other people's programs: run with a deadline, read line by line, and never left running."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fixtures.errors import Infra
+from fixtures.kubernetes.tools import WORDS, TimedOut, Tool, last_words, shorten
+
+ENVIRON = {"PATH": "/usr/bin:/bin", "GREETING": "hello"}
+SHELL = Tool("sh", ENVIRON)
+
+
+def ended(pid: int, within: float = 2.0) -> bool:
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def child(place: Path) -> int:
+    """Process id of the child that a shell wrote down, once it has."""
+    until = time.monotonic() + 2
+    while not (place.exists() and place.read_text().strip()):
+        assert time.monotonic() < until, "the shell has started no child"
+        time.sleep(0.01)
+    return int(place.read_text())
+
+
+def test_output_error_output_and_exit_code_come_back() -> None:
+    done = SHELL.run("-c", "echo out; echo err >&2; exit 3", timeout=5, check=False)
+
+    assert (done.code, done.stdout, done.stderr) == (3, "out\n", "err\n")
+    assert done.last_words == "err"
+
+
+def test_a_failure_names_program_arguments_code_and_last_words() -> None:
+    with pytest.raises(Infra, match=r"`sh -c 'echo first; .*'` ended with exit code 4: disk full\.") as failure:
+        SHELL.run("-c", "echo first; echo disk full >&2; exit 4", timeout=5)
+
+    assert failure.value.remedy
+
+
+def test_a_program_that_is_not_on_path_is_said_with_its_remedy() -> None:
+    tool = Tool("no-such-program", ENVIRON)
+
+    assert tool.found() is None
+    with pytest.raises(Infra, match="no-such-program is not on PATH") as failure:
+        tool.run("--version", timeout=5)
+    assert "Install no-such-program" in failure.value.remedy
+
+
+def test_it_sees_the_given_environment_and_the_extra_variables_only() -> None:
+    tool = Tool("sh", ENVIRON, extra={"MORE": "yes"})
+
+    assert tool.run("-c", 'echo "$GREETING $MORE [$HOME]"', timeout=5).stdout == "hello yes []\n"
+
+
+def test_arguments_are_handed_over_as_they_are() -> None:
+    assert SHELL.run("-c", 'echo "$1"', "sh", "$(id) ; *", timeout=5).stdout == "$(id) ; *\n"
+
+
+def test_it_reads_the_file_that_it_is_given(tmp_path: Path) -> None:
+    (tmp_path / "image.tar").write_bytes(b"layers")
+
+    with (tmp_path / "image.tar").open("rb") as file:
+        assert SHELL.run("-c", "cat", timeout=5, stdin=file).stdout == "layers"
+    assert SHELL.run("-c", "cat", timeout=5).stdout == "", "without a file there is nothing to read"
+
+
+def test_at_its_deadline_a_program_and_its_children_are_ended(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    with pytest.raises(TimedOut, match=r"did not end within 0 s and was ended: working\."):
+        SHELL.run("-c", f"echo working; sleep 60 & echo $! > {pid}; wait", timeout=0.2)
+
+    assert ended(child(pid))
+
+
+def test_a_stream_ends_at_its_deadline_even_when_it_says_nothing(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    with pytest.raises(TimedOut, match="it said nothing"):
+        SHELL.stream("-c", f"sleep 60 & echo $! > {pid}; wait", timeout=0.2, on_line=lambda line: None)
+
+    assert ended(child(pid))
+
+
+def test_ctrl_c_in_the_middle_of_a_stream_ends_the_program_and_its_children(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        SHELL.stream("-c", f"sleep 60 & echo $! > {pid}; echo begun; wait", timeout=30, on_line=interrupt)
+
+    assert ended(child(pid))
+
+
+def test_lines_come_while_the_program_still_runs(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    os.mkfifo(go)
+    heard = []
+
+    def hear(line: str) -> None:
+        heard.append(line)
+        if line == "ready":
+            go.write_text("go\n")
+
+    done = SHELL.stream("-c", f"echo ready; read -r word < {go}; echo got $word", timeout=5, on_line=hear)
+
+    assert heard == ["ready", "got go"]
+    assert (done.code, done.stdout) == (0, "ready\ngot go")
+
+
+def test_error_output_is_drained_and_handed_over_on_request() -> None:
+    heard: list[str] = []
+    script = 'i=0; while [ $i -lt 3000 ]; do echo "line $i of the log" >&2; i=$((i+1)); done; echo done'
+
+    done = SHELL.stream("-c", script, timeout=20, on_line=lambda line: None, on_error_line=heard.append)
+
+    assert len(heard) == 3000
+    assert done.stdout == "done"
+    assert done.stderr.splitlines()[-1] == "line 2999 of the log"
+    assert len(done.stderr.splitlines()) == 2000, "a long log is kept in part"
+
+
+def test_a_grandchild_that_holds_the_output_open_does_not_hold_the_stream() -> None:
+    began = time.monotonic()
+
+    done = SHELL.stream("-c", "setsid sleep 3 & echo done", timeout=10, on_line=lambda line: None)
+
+    assert done.stdout == "done"
+    assert time.monotonic() - began < 2.5
+
+
+def test_what_is_cut_from_a_long_message_is_in_its_middle() -> None:
+    text = shorten("cause: " + "x" * 5000 + " no such host")
+
+    assert len(text) <= WORDS
+    assert text.startswith("cause: x")
+    assert text.endswith("no such host")
+
+
+def test_last_words_are_those_of_the_first_text_that_has_any() -> None:
+    assert last_words(" \n", "a\nb\n\n") == "b"
+    assert last_words("", "") == "it said nothing"
