@@ -180,7 +180,7 @@ class FakeKubernetes(Store):
                 if answer.code == 200
                 else (answer.code, _status(answer.code, answer.reason, answer.message))
             )
-            text = content if isinstance(content, str) else json.dumps(content)
+            text = "" if code == 204 else content if isinstance(content, str) else json.dumps(content)
         kind = "text/plain" if isinstance(content, str) else "application/json"
         length = {"Content-Type": kind, "Content-Length": str(len(text.encode()))}
         with contextlib.suppress(OSError):  # the client has given up

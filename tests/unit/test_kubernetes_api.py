@@ -17,6 +17,7 @@ from fixtures.kubernetes.api import KINDS, Api, Denied, in_order
 from tests.unit.fake_kubernetes import BUSY, DROPPED, EXPIRED, TOKEN, UNAUTHORIZED, UNAVAILABLE, Answer, FakeKubernetes
 from tests.unit.kubernetes_store import FakeClock
 
+SOME_LEFT = "Some content in the namespace has finalizers remaining: ray.io/redis-cleanup in 1 resource instances"
 Connect = Callable[..., Api]
 
 
@@ -148,13 +149,20 @@ def test_an_apply_without_its_namespace_or_without_its_definition_says_which_is_
         api.apply(manifest("RayCluster", "e2e", "bench"))
 
 
-def test_a_field_that_the_cluster_does_not_know_is_an_error_at_once(fake: FakeKubernetes, api: Api) -> None:
-    said = "failed to create typed patch object (bench/e2e; ray.io/v1, Kind=RayCluster): .spec.authOptions: field not "
-    fake.fail("PATCH", "/rayclusters", *[Answer(500, "", f"{said}declared in schema")] * 9)
+def test_a_manifest_that_does_not_fit_its_definition_is_an_error_at_once(fake: FakeKubernetes, api: Api) -> None:
+    said = "failed to create typed patch object (bench/e2e; ray.io/v1, Kind=RayCluster): .spec"
+    fake.fail(
+        "PATCH",
+        "/rayclusters",
+        Answer(500, "", f"{said}.authOptions: field not declared in schema"),
+        Answer(500, "", f"{said}.replicas: expected numeric (int or float), got string"),
+    )
 
     with pytest.raises(Infra, match=r"spec.authOptions: field not declared in schema\. .* older than the manifest"):
         api.apply(manifest("RayCluster", "e2e", "bench"))
-    assert len(fake.asked("PATCH")) == 1
+    with pytest.raises(Infra, match=r"spec.replicas: expected numeric .* Correct what the message names"):
+        api.apply(manifest("RayCluster", "e2e", "bench"))
+    assert fake.clock.slept == []
 
 
 def test_a_namespace_that_is_being_deleted_is_not_called_a_missing_right(fake: FakeKubernetes, api: Api) -> None:
@@ -245,7 +253,7 @@ def test_a_wait_for_the_end_says_what_is_left_until_it_is_gone(fake: FakeKuberne
 
 
 def test_a_wait_for_the_end_names_what_holds_an_object_back(fake: FakeKubernetes, api: Api) -> None:
-    left = {"type": "NamespaceFinalizersRemaining", "status": "True", "message": "ray.io/redis-cleanup in 1 instance"}
+    left = {"type": "NamespaceFinalizersRemaining", "status": "True", "message": SOME_LEFT}
     fake.put(
         manifest("RayCluster", "e2e", "bench", metadata={"finalizers": ["ray.io/redis-cleanup"]}),
         manifest("Namespace", "old", metadata={"deletionTimestamp": "x"}, status={"conditions": [left]}),
@@ -254,7 +262,9 @@ def test_a_wait_for_the_end_names_what_holds_an_object_back(fake: FakeKubernetes
     api.delete("RayCluster", "e2e", "bench")
     with pytest.raises(Infra, match=r"After 5 s there is still RayCluster e2e \(finalizers ray.io/redis-cleanup\)\."):
         api.wait_gone("RayCluster", "bench", name="e2e", deadline=5, report=ignore)
-    with pytest.raises(Infra, match=r"Namespace old \(no finalizers: ray.io/redis-cleanup in 1 instance\)"):
+    with pytest.raises(
+        Infra, match=r"Namespace old \(no finalizers: .*finalizers remaining: ray.io/.* who has to remove"
+    ):
         api.wait_gone("Namespace", name="old", deadline=1, report=ignore)
 
 
@@ -265,6 +275,8 @@ def test_a_log_is_the_end_of_it_and_bounded(fake: FakeKubernetes, api: Api) -> N
     assert api.logs("bench", "head", "ray", lines=2) == "2\n3\n"
     assert api.logs("bench", "head", "ray", previous=True) == "before\n"
     assert int(fake.requests[-1].query["limitBytes"]) == 1 << 20
+    fake.fail("GET", "/log", Answer(204))
+    assert api.logs("bench", "pending", "ray") == "", "a pod that is on no node yet has none"
     with pytest.raises(Infra, match=r"read the log of container ray of pod gone in namespace bench .404.: pods .gone"):
         api.logs("bench", "gone", "ray")
 

@@ -104,6 +104,16 @@ def test_an_evicted_pod_says_what_its_node_was_short_of() -> None:
     )
 
 
+def test_kuberay_says_why_it_deleted_a_pod() -> None:
+    why = "Deleted worker Pod ray-train-e2e/e2e-workers-worker-b; Pod status: Failed; Pod restart policy: Never"
+    told = event("DeletedWorkerPod", "e2e", why, seen=9)
+    other = event("DeletedWorkerPod", "e2e", "Deleted Pod ray-train-e2e/e2e-workers-worker-bb", seen=8)
+
+    assert since(*TWO[:2], events=(other, told)) == (
+        f"worker pod e2e-workers-worker-b was deleted (DeletedWorkerPod: {why}) at 12:00:09"
+    )
+
+
 def test_events_of_an_earlier_pod_of_that_name_explain_nothing() -> None:
     old: dict[str, Any] = deepcopy(dict(event("Evicted", "e2e-workers-worker-b", "long ago")))
     old["involvedObject"]["uid"] = "another"
