@@ -1,0 +1,390 @@
+"""The client of the Kubernetes API against a server that answers, fails and refuses as real ones do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.errors import Infra
+from fixtures.kubernetes.api import KINDS, Api, Denied, in_order
+from tests.unit.fake_kubernetes import BUSY, DROPPED, EXPIRED, TOKEN, UNAUTHORIZED, UNAVAILABLE, Answer, FakeKubernetes
+from tests.unit.kubernetes_store import FakeClock
+
+SOME_LEFT = "Some content in the namespace has finalizers remaining: ray.io/redis-cleanup in 1 resource instances"
+Connect = Callable[..., Api]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeKubernetes]:
+    with FakeKubernetes() as fake:
+        fake.put(manifest("Namespace", "bench"))
+        yield fake
+
+
+@pytest.fixture
+def connect(fake: FakeKubernetes, tmp_path: Path) -> Connect:
+    return lambda **options: Api(fake.kubeconfig(tmp_path), None, **{"clock": fake.clock, **options})
+
+
+@pytest.fixture
+def api(connect: Connect) -> Api:
+    return connect()
+
+
+def manifest(kind: str, name: str, namespace: str | None = None, **more: Any) -> dict[str, Any]:
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **more.pop("metadata", {})}
+    return {"apiVersion": KINDS[kind].version, "kind": kind, "metadata": metadata, **more}
+
+
+def pods(count: int) -> list[dict[str, Any]]:
+    return [manifest("Pod", f"pod-{index}", "bench", metadata={"labels": {"app": "a"}}) for index in range(count)]
+
+
+def names(objects: Any) -> list[str]:
+    return [each["metadata"]["name"] for each in objects]
+
+
+def ignore(_: str) -> None:
+    """Hear a line and forget it."""
+
+
+def test_what_does_not_exist_is_none_and_not_an_error(api: Api) -> None:
+    assert api.get("Pod", "nobody", "bench") is None
+
+
+def test_an_object_is_found_by_kind_name_and_namespace_and_the_token_is_sent(fake: FakeKubernetes, api: Api) -> None:
+    fake.put(manifest("Pod", "head", "bench", spec={"nodeName": "n1"}))
+
+    found = api.get("Pod", "head", "bench")
+
+    assert found is not None
+    assert found["spec"] == {"nodeName": "n1"}
+    assert fake.requests[-1].path == "/api/v1/namespaces/bench/pods/head"
+    assert fake.requests[-1].headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_namespaced_object_without_a_namespace_is_refused_before_anything_is_sent(
+    fake: FakeKubernetes, api: Api
+) -> None:
+    with pytest.raises(ValueError, match="Pod head needs a namespace"):
+        api.get("Pod", "head")
+    assert fake.requests == []
+
+
+def test_a_list_follows_its_pages_to_the_end_and_each_item_says_what_it_is(fake: FakeKubernetes, api: Api) -> None:
+    fake.put(*pods(5))
+    fake.page = 2
+
+    found = api.list("Pod", "bench")
+
+    assert names(found) == [f"pod-{index}" for index in range(5)]
+    assert {(each["apiVersion"], each["kind"]) for each in found} == {("v1", "Pod")}
+    assert len(fake.asked("GET")) == 3
+
+
+def test_a_list_whose_version_is_forgotten_between_two_pages_begins_anew(fake: FakeKubernetes, api: Api) -> None:
+    fake.put(*pods(4))
+    fake.page = 2
+    fake.fail("GET", "/pods", Answer(), EXPIRED)
+
+    assert names(api.list("Pod", "bench")) == [f"pod-{index}" for index in range(4)]
+
+
+def test_a_list_that_is_forgotten_each_time_is_an_error(fake: FakeKubernetes, api: Api) -> None:
+    fake.fail("GET", "/pods", *[EXPIRED] * 9)
+
+    with pytest.raises(
+        Infra, match=r"list pods in namespace bench \(410\): The provided continue parameter is too old"
+    ):
+        api.list("Pod", "bench")
+
+
+def test_a_list_takes_labels_and_fields_and_all_namespaces(fake: FakeKubernetes, api: Api) -> None:
+    fake.put(*pods(2), manifest("Pod", "other", "elsewhere", metadata={"labels": {"app": "b"}}))
+
+    assert names(api.list("Pod", labels="app=b")) == ["other"]
+    assert names(api.list("Pod", fields="metadata.name=pod-1")) == ["pod-1"]
+    assert names(api.list("Pod")) == ["pod-0", "pod-1", "other"]
+
+
+def test_apply_creates_changes_and_takes_fields_over(fake: FakeKubernetes, api: Api) -> None:
+    first = api.apply(manifest("RayCluster", "e2e", "bench", spec={"replicas": 2, "image": "a"}))
+    same = api.apply(manifest("RayCluster", "e2e", "bench", spec={"replicas": 2, "image": "a"}))
+    other = api.apply(manifest("RayCluster", "e2e", "bench", spec={"replicas": 3}))
+
+    assert [each["metadata"]["generation"] for each in (first, same, other)] == [1, 1, 2]
+    assert other["spec"] == {"replicas": 3}, "what we no longer apply goes"
+    sent = fake.requests[-1]
+    assert sent.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert sent.query == {"fieldManager": "ray-train-e2e", "force": "true", "fieldValidation": "Strict"}
+
+
+def test_apply_knows_one_version_of_each_kind(fake: FakeKubernetes, api: Api) -> None:
+    with pytest.raises(ValueError, match=r"RayCluster is known as ray.io/v1, not as ray.io/v1alpha1"):
+        api.apply({**manifest("RayCluster", "e2e", "bench"), "apiVersion": "ray.io/v1alpha1"})
+    assert fake.requests == []
+
+
+def test_an_apply_that_meets_another_write_is_sent_again(fake: FakeKubernetes, api: Api) -> None:
+    fake.fail("PATCH", "/rayclusters", Answer(409, "Conflict", "the object has been modified"))
+
+    assert api.apply(manifest("RayCluster", "e2e", "bench"))["metadata"]["generation"] == 1
+    assert len(fake.asked("PATCH")) == 2
+
+
+def test_an_apply_without_its_namespace_or_without_its_definition_says_which_is_missing(
+    fake: FakeKubernetes, api: Api
+) -> None:
+    with pytest.raises(Infra, match=r'apply RayCluster e2e in namespace absent \(404\): namespaces "absent" not found'):
+        api.apply(manifest("RayCluster", "e2e", "absent"))
+    fake.unknown.add("rayclusters")
+    with pytest.raises(Infra, match=r"404 page not found.*CustomResourceDefinition is not installed"):
+        api.apply(manifest("RayCluster", "e2e", "bench"))
+
+
+def test_a_manifest_that_does_not_fit_its_definition_is_an_error_at_once(fake: FakeKubernetes, api: Api) -> None:
+    said = "failed to create typed patch object (bench/e2e; ray.io/v1, Kind=RayCluster): .spec"
+    fake.fail(
+        "PATCH",
+        "/rayclusters",
+        Answer(500, "", f"{said}.authOptions: field not declared in schema"),
+        Answer(500, "", f"{said}.replicas: expected numeric (int or float), got string"),
+    )
+
+    with pytest.raises(Infra, match=r"spec.authOptions: field not declared in schema\. .* older than the manifest"):
+        api.apply(manifest("RayCluster", "e2e", "bench"))
+    with pytest.raises(Infra, match=r"spec.replicas: expected numeric .* Correct what the message names"):
+        api.apply(manifest("RayCluster", "e2e", "bench"))
+    assert fake.clock.slept == []
+
+
+def test_a_namespace_that_is_being_deleted_is_not_called_a_missing_right(fake: FakeKubernetes, api: Api) -> None:
+    fake.put(manifest("Namespace", "going", metadata={"deletionTimestamp": "2026-11-23T09:00:00Z"}))
+
+    with pytest.raises(Infra, match=r"because it is being terminated. Wait until the namespace is gone") as caught:
+        api.apply(manifest("RayCluster", "e2e", "going"))
+    assert not isinstance(caught.value, Denied)
+
+
+@pytest.mark.parametrize("failure", [DROPPED, UNAVAILABLE, BUSY, Answer(500), Answer(502), Answer(504)])
+def test_a_call_that_fails_for_a_moment_is_sent_again(fake: FakeKubernetes, api: Api, failure: Answer) -> None:
+    fake.put(*pods(1))
+    fake.fail("GET", "/pods", failure, failure)
+
+    assert names(api.list("Pod", "bench")) == ["pod-0"]
+    assert len(fake.asked("GET")) == 3
+
+
+def test_the_pauses_grow_and_are_never_shorter_than_the_server_asks(fake: FakeKubernetes, api: Api) -> None:
+    fake.fail("GET", "/pods", DROPPED, DROPPED, BUSY, DROPPED)
+
+    api.list("Pod", "bench")
+
+    assert fake.clock.slept == [0.5, 1.0, 2.0, 4.0]
+    fake.fail("GET", "/pods", Answer(429, headers={"Retry-After": "7"}))
+    api.list("Pod", "bench")
+    assert fake.clock.slept[-1] == 7.0
+
+
+def test_patience_ends_with_the_servers_own_words(fake: FakeKubernetes, api: Api) -> None:
+    fake.fail("GET", "/pods", *[UNAVAILABLE] * 99)
+
+    with pytest.raises(Infra, match=r"list pods in namespace bench \(503\): the server is currently unable to handle"):
+        api.list("Pod", "bench")
+    assert sum(fake.clock.slept) <= 30.0
+    assert len(fake.asked("GET")) == 7
+
+
+def test_a_server_that_is_gone_is_named_with_what_was_tried(fake: FakeKubernetes, api: Api) -> None:
+    fake.down = True
+
+    with pytest.raises(Infra, match=rf"{fake.address} did not answer GET /version 7 times: .*Remote end closed"):
+        api.version()
+
+
+def test_an_answer_that_comes_too_late_is_asked_for_again(fake: FakeKubernetes, connect: Connect) -> None:
+    fake.fail("GET", "/version", Answer(wait=0.3))
+
+    assert connect(timeout=0.05).version() == "v1.34.4"
+    assert len(fake.asked("GET")) == 2
+
+
+def test_a_missing_right_names_the_verb_the_kind_and_the_namespace(fake: FakeKubernetes, api: Api) -> None:
+    for verb, plural in (("list", "pods"), ("patch", "rayclusters"), ("list", "nodes")):
+        fake.deny(verb, plural)
+
+    with pytest.raises(Denied, match='may not list pods in namespace bench: pods is forbidden: User "dev" cannot list'):
+        api.list("Pod", "bench")
+    with pytest.raises(Denied, match=r"may not apply RayCluster e2e in namespace bench.*kubectl auth can-i"):
+        api.apply(manifest("RayCluster", "e2e", "bench"))
+    with pytest.raises(Denied, match=r"may not list nodes: .* at the cluster scope"):
+        api.list("Node")
+    assert fake.clock.slept == [], "a right does not appear by waiting"
+
+
+def test_delete_is_in_the_foreground_and_what_is_absent_is_fine(fake: FakeKubernetes, api: Api) -> None:
+    fake.put(*pods(1))
+
+    api.delete("Pod", "pod-0", "bench")
+    api.delete("Pod", "pod-0", "bench")
+
+    assert fake.find("Pod", "pod-0") is None
+    assert fake.asked("DELETE")[0].query == {"propagationPolicy": "Foreground"}
+
+
+def test_a_wait_for_the_end_says_what_is_left_until_it_is_gone(fake: FakeKubernetes, api: Api) -> None:
+    owner = manifest("RayCluster", "e2e", "bench", metadata={"uid": "u"})
+    fake.put(owner, *(manifest("Pod", f"p{n}", "bench", metadata={"ownerReferences": [{"uid": "u"}]}) for n in "ab"))
+    fake.grace = 3.0
+    said: list[str] = []
+
+    api.delete("RayCluster", "e2e", "bench")
+    api.wait_gone("Pod", "bench", deadline=10, report=said.append)
+
+    assert said == ["waiting until pods are gone: pa, pb"]
+    assert fake.clock.slept == [1.0, 1.0, 1.0]
+
+
+def test_a_wait_for_the_end_names_what_holds_an_object_back(fake: FakeKubernetes, api: Api) -> None:
+    left = {"type": "NamespaceFinalizersRemaining", "status": "True", "message": SOME_LEFT}
+    fake.put(
+        manifest("RayCluster", "e2e", "bench", metadata={"finalizers": ["ray.io/redis-cleanup"]}),
+        manifest("Namespace", "old", metadata={"deletionTimestamp": "x"}, status={"conditions": [left]}),
+    )
+
+    api.delete("RayCluster", "e2e", "bench")
+    with pytest.raises(Infra, match=r"After 5 s there is still RayCluster e2e \(finalizers ray.io/redis-cleanup\)\."):
+        api.wait_gone("RayCluster", "bench", name="e2e", deadline=5, report=ignore)
+    with pytest.raises(
+        Infra, match=r"Namespace old \(no finalizers: .*finalizers remaining: ray.io/.* who has to remove"
+    ):
+        api.wait_gone("Namespace", name="old", deadline=1, report=ignore)
+
+
+def test_a_log_is_the_end_of_it_and_bounded(fake: FakeKubernetes, api: Api) -> None:
+    fake.logs["bench", "head", "ray", False] = "1\n2\n3\n"
+    fake.logs["bench", "head", "ray", True] = "before\n"
+
+    assert api.logs("bench", "head", "ray", lines=2) == "2\n3\n"
+    assert api.logs("bench", "head", "ray", previous=True) == "before\n"
+    assert int(fake.requests[-1].query["limitBytes"]) == 1 << 20
+    fake.fail("GET", "/log", Answer(204))
+    assert api.logs("bench", "pending", "ray") == "", "a pod that is on no node yet has none"
+    with pytest.raises(Infra, match=r"read the log of container ray of pod gone in namespace bench .404.: pods .gone"):
+        api.logs("bench", "gone", "ray")
+
+
+def test_the_date_is_the_clusters_own(fake: FakeKubernetes, connect: Connect) -> None:
+    behind = FakeClock(fake.clock.at - 3600)
+    api = connect(clock=behind)
+
+    api.version()
+
+    assert api.utc() - behind.utc() == timedelta(hours=1)
+    assert api.utc() == datetime.fromtimestamp(fake.clock.at, UTC)
+
+
+def test_an_answer_that_is_no_kubernetes_is_named(fake: FakeKubernetes, api: Api) -> None:
+    with pytest.raises(Infra, match="404 page not found"):
+        api.raw("/login")
+
+
+def test_events_are_in_the_order_in_which_they_were_last_seen() -> None:
+    old = {"lastTimestamp": "2026-11-23T09:11:53Z", "eventTime": None, "reason": "1"}
+    new = {"lastTimestamp": None, "eventTime": "2026-11-23T09:11:54.000000Z", "reason": "2"}
+    series = {
+        "eventTime": "2026-11-23T09:00:00.0Z",
+        "series": {"lastObservedTime": "2026-11-23T09:11:55.0Z"},
+        "reason": "3",
+    }
+
+    assert [each["reason"] for each in in_order([series, new, old])] == ["1", "2", "3"]
+
+
+def test_a_kubeconfig_that_is_absent_broken_or_lacks_the_context_is_named(fake: FakeKubernetes, tmp_path: Path) -> None:
+    good, broken = fake.kubeconfig(tmp_path), tmp_path / "broken"
+    broken.write_text("clusters: [", encoding="utf-8")
+
+    with pytest.raises(Infra, match=r"current context of .*/nowhere cannot be used: .*No configuration found"):
+        Api(tmp_path / "nowhere", None)
+    with pytest.raises(Infra, match=r"current context of .*/broken cannot be used: while parsing"):
+        Api(broken, None)
+    with pytest.raises(Infra, match=r"context minikube of .*/kubeconfig cannot be used: .*name minikube in .*contexts"):
+        Api(good, "minikube")
+
+
+def plugin(tmp_path: Path, script: str) -> dict[str, Any]:
+    """A credential plugin as a kubeconfig names it."""
+    file = tmp_path / "plugin.sh"
+    file.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    file.chmod(0o755)
+    return {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(file), "interactiveMode": "Never"}}
+
+
+def credential(token: str) -> str:
+    kind = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
+    return json.dumps({**kind, "status": {"token": token}})
+
+
+def test_a_credential_plugin_is_asked_for_a_token_and_again_when_it_is_refused(
+    fake: FakeKubernetes, tmp_path: Path
+) -> None:
+    user = plugin(tmp_path, f"echo x >> {tmp_path}/calls; echo '{credential('from-the-plugin')}'")
+    api = Api(fake.kubeconfig(tmp_path, **user), None, clock=fake.clock)
+    fake.fail("GET", "/version", UNAUTHORIZED)
+
+    assert api.version() == "v1.34.4"
+    assert fake.requests[-1].headers["Authorization"] == "Bearer from-the-plugin"
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == "x\nx\n"
+
+
+def test_credentials_that_are_refused_twice_are_an_error(fake: FakeKubernetes, api: Api) -> None:
+    fake.fail("GET", "/version", UNAUTHORIZED, UNAUTHORIZED)
+
+    with pytest.raises(Infra, match=r"does not accept these credentials .Unauthorized.*Log in again") as caught:
+        api.version()
+    assert not isinstance(caught.value, Denied)
+
+
+def test_a_credential_plugin_that_fails_or_is_not_installed_is_named(fake: FakeKubernetes, tmp_path: Path) -> None:
+    failing = fake.kubeconfig(tmp_path, **plugin(tmp_path, "echo session expired >&2; exit 3"))
+    with pytest.raises(Infra, match=r"credential plugin of .* failed: exec: process returned 3. session expired"):
+        Api(failing, None)
+    absent = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin"}}
+    with pytest.raises(Infra, match=r"credential plugin of .* failed: .*No such file or directory: 'no-such-plugin'"):
+        Api(fake.kubeconfig(tmp_path, **absent), None)
+
+
+def test_proxies_of_the_environment_are_not_used_for_loopback(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.setenv(name, "" if name == "no_proxy" else "http://127.0.0.1:9")
+
+    assert connect().version() == "v1.34.4"
+
+
+def test_a_proxy_of_the_kubeconfig_is_used_with_its_password(fake: FakeKubernetes, tmp_path: Path) -> None:
+    config = json.loads(fake.kubeconfig(tmp_path).read_text(encoding="utf-8"))
+    config["clusters"][0]["cluster"] = {
+        "server": "http://kubernetes.invalid:6443",
+        "proxy-url": fake.address.replace("//", "//me:p%40ss@"),
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(config), encoding="utf-8")
+
+    assert Api(tmp_path / "kubeconfig", None, clock=fake.clock).version() == "v1.34.4"
+    assert fake.requests[-1].headers["Host"] == "kubernetes.invalid:6443"
+    assert fake.requests[-1].headers["Proxy-Authorization"] == "Basic bWU6cEBzcw=="
+
+
+def test_the_client_is_imported_only_where_a_cluster_is_asked() -> None:
+    script = "import sys, fixtures.kubernetes.api, fixtures.kubernetes.connection; print('kubernetes' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"
