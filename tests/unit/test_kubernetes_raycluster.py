@@ -131,7 +131,7 @@ def test_a_lost_node_ends_the_wait_with_its_name(cluster: Cluster) -> None:
     cluster.wait_ready()
     cluster.fake.clock.at += 50
 
-    with pytest.raises(Infra, match="Node rig-m02 is lost"):
+    with pytest.raises(Infra, match="Node rig-m02 has been lost"):
         cluster.wait_ready(deadline=600)
 
 
