@@ -62,7 +62,7 @@ def test_no_evidence_is_no_error(tmp_path: Path) -> None:
 def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suite, "make_provider", lambda settings: FakeProvider(2, 1))
+    monkeypatch.setattr(suite, "make_provider", lambda *_: FakeProvider(2, 1))
     monkeypatch.delattr(suite, "pytest_configure")  # would take SIGTERM from the pytest that runs this test
     pytester.makeconftest('pytest_plugins = ["fixtures.options", "fixtures.suite"]')
     pytester.makeini("[pytest]\nmarkers =\n    e2e: replayed\n")
