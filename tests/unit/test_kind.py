@@ -132,7 +132,7 @@ def test_the_recorded_nodes_of_a_running_cluster_are_ready() -> None:
             'ERROR: failed to create cluster: failed to pull image "kindest/node:v9": command "docker pull" failed\n'
             "Command Output: Error response from daemon: no such host\n",
             "failed to pull image.*no such host",
-            "--kind-image",
+            "bring the node image",
         ),
         (
             'ERROR: failed to create cluster: command "docker run" failed with error: exit status 125\n'
