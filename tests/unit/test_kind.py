@@ -317,7 +317,7 @@ def test_a_failure_within_pytest_kinds_class_is_told_in_kinds_words(world: KindW
 
     if importlib.util.find_spec("pytest_kind") is None:
         pytest.skip("pytest-kind is not installed")
-    with pytest.raises(Infra, match="failed to pull image.*no such host"):
+    with pytest.raises(Infra, match=r"failed to pull image.*no such host"):
         world.up(pytest_kind=True)
 
     assert world.calls("kind get") == ["kind get clusters"]
