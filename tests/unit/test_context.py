@@ -30,7 +30,7 @@ def test_a_context_that_is_unknown_is_said_with_those_that_are_known(tmp_path: P
     (problem,) = ContextEngine(file, "prod", {}).preflight()
 
     assert problem.what == f"{file} has no context prod. It has dev, nightly."
-    assert "--context" in problem.remedy
+    assert "--kube-context" in problem.remedy
 
 
 @pytest.mark.parametrize(("current", "said"), [("", "no current context."), ("gone", "no current context gone.")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -128,12 +129,7 @@ def test_the_recorded_nodes_of_a_running_cluster_are_ready() -> None:
 @pytest.mark.parametrize(
     ("said", "cause", "remedy"),
     [
-        (
-            'ERROR: failed to create cluster: failed to pull image "kindest/node:v9": command "docker pull" failed\n'
-            "Command Output: Error response from daemon: no such host\n",
-            "failed to pull image.*no such host",
-            "--kind-image",
-        ),
+        (recorded("kind-create-err-noimage.stderr"), "failed to pull image.*no such host", "bring the node image"),
         (
             'ERROR: failed to create cluster: command "docker run" failed with error: exit status 125\n'
             "Command Output: docker: Error response from daemon: Bind for 127.0.0.1:30265 failed: port is already "
@@ -313,3 +309,16 @@ def test_pytest_kinds_class_makes_the_cluster_where_it_is_installed(
     assert world.calls("kind create") == [
         f"kind create cluster --name=e2e --kubeconfig={folder}/kubeconfig --image={IMAGE} --config {folder}/config.json"
     ]
+
+
+def test_a_failure_within_pytest_kinds_class_is_told_in_kinds_words(world: KindWorld) -> None:
+    world.answer("kind get", err="No kind clusters found.\n")
+    world.answer("kind create", err=recorded("kind-create-err-noimage.stderr"), code=1)
+
+    if importlib.util.find_spec("pytest_kind") is None:
+        pytest.skip("pytest-kind is not installed")
+    with pytest.raises(Infra, match=r"failed to pull image.*no such host"):
+        world.up(pytest_kind=True)
+
+    assert world.calls("kind get") == ["kind get clusters"]
+    assert not any("Traceback" in line for line in world.said)

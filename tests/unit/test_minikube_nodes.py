@@ -93,6 +93,29 @@ def test_an_image_is_known_by_its_full_name_in_the_nodes_own_list(world: World) 
     assert world.calls("docker exec")[0] == "docker exec rig2-m02 crictl images --output json"
 
 
+def test_the_recorded_list_of_a_real_node_is_read() -> None:
+    listed = recorded("crictl-images.json")
+
+    assert parse_images(listed, "registry.k8s.io/pause:3.10.1") == (
+        "sha256:8fbc445353f043ef92bf2cb5727255c0533d764f9323daa808bfd4ab77abd1b0"
+    )
+    assert parse_images(listed, "kindest/kindnetd:v20260213-ea8e5717") is not None
+    assert parse_images(listed, "docker.io/none:1") is None
+
+
+def test_the_recorded_containers_of_two_real_clusters_are_told_apart_by_their_names(world: World) -> None:
+    world.answer("docker ps", recorded("docker-ps-minikube.jsonl"))
+
+    found = {profile: world.engine(profile)._foreign() for profile in ("rig", "ray-train-e2e", "ray", "rig-m02")}
+
+    assert found == {
+        "rig": "container rig, container rig-m02",
+        "ray-train-e2e": "container ray-train-e2e",
+        "ray": "",
+        "rig-m02": "container rig-m02",
+    }
+
+
 def test_a_node_that_lists_no_images_is_infra() -> None:
     assert parse_images('{"images": null}', "a") is None
     with pytest.raises(Infra, match="crictl printed no list"):
@@ -116,16 +139,16 @@ def test_names_are_compared_as_containerd_writes_them(name: str, full: str) -> N
 
 def test_down_removes_profile_containers_volumes_and_network_and_proves_it(world: World) -> None:
     engine = world.up()
-    world.answer("docker volume ls", "rig2\n")
-    world.answer("docker network ls", "abc\n")
+    world.answer("docker volume ls", "rig2\nrig2-m02\nrig\nrig2-other\n")
+    world.answer("docker network ls", "rig\nrig2\n")
 
     engine.down()
     engine.down()
 
     assert world.calls("minikube delete") == ["minikube delete --profile rig2 --output=json"]
-    labels = "--filter label=created_by.minikube.sigs.k8s.io=true --filter label=name.minikube.sigs.k8s.io=rig2"
-    assert world.calls("docker network") == [f"docker network ls --quiet {labels}", "docker network rm abc"]
-    assert world.calls("docker volume")[-1] == "docker volume rm rig2"
+    assert world.calls("docker volume")[-1] == "docker volume rm rig2 rig2-m02"
+    assert world.calls("docker network")[-1] == "docker network rm rig2"
+    assert all("label=created_by.minikube.sigs.k8s.io=true" in call for call in world.calls("docker network ls"))
     assert not engine.folder.exists()
 
 

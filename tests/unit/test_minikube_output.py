@@ -44,7 +44,7 @@ def cause_and_remedy(name: str, code: int) -> Infra:
         ),
         ("minikube-start-err-nobinaries", 48, "INET_LOOKUP_HOST.*dl.k8s.io/release/v1.34.3", "Minikube's cache"),
         ("minikube-start-err-noimage", 48, "INET_LOOKUP_HOST.*no such host", "MINIKUBE_BASE_IMAGE"),
-        ("minikube-start-err-flag", 14, "exit code 14: Error: unknown flag: --no-such-flag", "--minikube"),
+        ("minikube-start-err-flag", 14, "exit code 14: Error: unknown flag: --no-such-flag", "--node-memory"),
     ],
 )
 def test_every_recorded_failure_has_its_cause_and_what_to_do(name: str, code: int, cause: str, remedy: str) -> None:
