@@ -11,8 +11,9 @@ import pytest
 
 from benchmarks import bench
 from fixtures import noise, work
+from fixtures.kubernetes.settings import KUBERNETES_OPTIONS
 from fixtures.plan import LOOK_LEVEL, looks
-from fixtures.settings import OPTIONS, Settings, build
+from fixtures.settings import ALL_OPTIONS, OPTIONS, Settings, build
 from fixtures.verdict import Outcome, exit_code
 from trainer import data
 
@@ -74,7 +75,7 @@ def check_make(command: str, words: list[str], reports: Path) -> Settings | None
 
 
 def check_pytest(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings | None:
-    options = {option.flag: option for option in OPTIONS}
+    options = {option.flag: option for option in ALL_OPTIONS}
     values: dict[str, object] = {"reports": str(reports)}
     rest = iter(words)
     for word in rest:
@@ -95,6 +96,12 @@ def table(heading: str) -> list[list[str]]:
     """The cells of the first table below a heading of the README, without its header."""
     rows = [line for line in section(heading).splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def tables(heading: str) -> list[list[str]]:
+    """The cells of every row of every table below a heading."""
+    rows = [line for line in section(heading).splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
 def section(heading: str) -> str:
@@ -168,6 +175,16 @@ def test_the_table_of_options_is_the_option_table() -> None:
             assert f"`{choice}`" in meaning, f"{option.flag} lacks {choice}"
 
 
+def test_the_table_of_kubernetes_options_is_their_option_table() -> None:
+    rows = [row for row in tables("On Kubernetes") if row[0].startswith("`--")]
+
+    for row, option in zip(rows, KUBERNETES_OPTIONS, strict=True):
+        flag, default, _, ini = row
+        assert flag == f"`{option.flag}{'=' * bool(option.metavar)}{option.metavar}`"
+        assert default == (f"`{option.default}`" if option.default else "")
+        assert ini == f"`{option.dest}`"
+
+
 def test_the_table_of_verdicts_has_every_outcome_and_its_exit_codes() -> None:
     rows = {row[0]: row[-1] for row in table("Verdicts")}
 
@@ -208,7 +225,8 @@ def test_every_module_is_in_the_architecture_and_no_other() -> None:
     house = page.partition("## Who may know whom")[0]
     first_cells = re.findall(r"^\| (`.+?) \|", house, re.MULTILINE)
     described = {each for cell in first_cells for each in re.findall(r"`(\w+)`", cell)}
-    modules = {file.stem for folder in ("fixtures", "image/trainer") for file in (ROOT / folder).glob("*.py")}
+    folders = ("fixtures", "fixtures/kubernetes", "image/trainer")
+    modules = {file.stem for folder in folders for file in (ROOT / folder).glob("*.py")}
 
     assert described == modules - {"__init__"}
 
