@@ -68,8 +68,9 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
             ),
             run_config=RunConfig(
                 storage_path=storage,
-                # One failure ends the trial: a restarted worker would be another measurement.
-                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0),
+                # One failure ends the trial: a restarted worker would be another measurement. A lost node counts
+                # as a preemption, which is retried without end by default.
+                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
             ),
         )
         trainer.fit()
