@@ -1,0 +1,219 @@
+"""The image reaches every node, and each node's own list is the proof; nothing is built that is there already."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.cluster import Report
+from fixtures.errors import Infra
+from fixtures.kubernetes.image import archive_digest, bring, digests_of_pods, provide, require_same_digest
+from fixtures.kubernetes.recipe import Recipe
+
+DATA = Path(__file__).parents[1] / "data"
+NAME = "docker.io/ray-train-e2e/trainer:0123456789ab"
+NODES = ("bench", "bench-m02")
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+def silent(line: str) -> None:
+    """Takes no notice."""
+
+
+def write_archive(path: Path, config: str, *tags: str) -> Path:
+    text = json.dumps([{"Config": config, "RepoTags": list(tags), "Layers": []}]).encode()
+    with tarfile.open(path, "w") as tar:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    return path
+
+
+class FakeNodes:
+    """Nodes that keep what is imported, unless they are told to lie."""
+
+    def __init__(self, *, liars: tuple[str, ...] = (), **has: str) -> None:
+        self.has: dict[str, str] = {name.replace("_", "-"): digest for name, digest in has.items()}
+        self.liars = liars
+        self.imported: list[str] = []
+
+    def import_image(self, node: str, archive: Path) -> None:
+        self.imported.append(node)
+        if node not in self.liars:
+            self.has[node] = archive_digest(archive, NAME)
+
+    def image_on(self, node: str, reference: str) -> str | None:
+        return self.has.get(node)
+
+
+class FakeBuilder:
+    """Builds in no time, and notes what it was asked."""
+
+    def __init__(self, digest: str = A, *, has: bool = False) -> None:
+        self.digest, self.there = digest, has
+        self.done: list[str] = []
+
+    def has(self, reference: str) -> bool:
+        self.done.append("has")
+        return self.there
+
+    def build(self, recipe: Recipe, report: Report, *, fresh: bool) -> None:
+        self.done.append("build fresh" if fresh else "build")
+        self.there = True
+
+    def save(self, reference: str, archive: Path) -> None:
+        if not self.there:
+            raise Infra(f"no image {reference}")
+        self.done.append("save")
+        write_archive(archive, f"{self.digest.removeprefix('sha256:')}.json", "ray-train-e2e/trainer:0123456789ab")
+
+
+RECIPE = Recipe(Path("image"), {})
+
+
+def test_present_on_every_node_means_that_nothing_is_built_saved_or_asked() -> None:
+    nodes, builder = FakeNodes(bench=A, bench_m02=A), FakeBuilder()
+
+    assert provide(nodes, NODES, NAME, builder, silent, recipe=RECIPE) == {"bench": A, "bench-m02": A}
+
+    assert (builder.done, nodes.imported) == ([], [])
+
+
+def test_an_image_that_is_nowhere_is_built_saved_once_and_brought_to_every_node() -> None:
+    nodes, builder = FakeNodes(), FakeBuilder()
+
+    assert provide(nodes, NODES, NAME, builder, silent, recipe=RECIPE) == {"bench": A, "bench-m02": A}
+
+    assert builder.done == ["has", "build", "save"]
+    assert nodes.imported == ["bench", "bench-m02"]
+
+
+def test_an_image_that_docker_has_is_not_built_again() -> None:
+    builder = FakeBuilder(has=True)
+
+    provide(FakeNodes(), NODES, NAME, builder, silent, recipe=RECIPE)
+
+    assert builder.done == ["has", "save"]
+
+
+def test_only_the_node_that_lacks_it_gets_it() -> None:
+    nodes = FakeNodes(bench=A)
+
+    provide(nodes, NODES, NAME, FakeBuilder(A, has=True), silent, recipe=RECIPE)
+
+    assert nodes.imported == ["bench-m02"]
+
+
+def test_nodes_that_disagree_all_get_the_same() -> None:
+    nodes = FakeNodes(bench=A, bench_m02=B)
+
+    assert provide(nodes, NODES, NAME, FakeBuilder(A, has=True), silent) == {"bench": A, "bench-m02": A}
+
+    assert nodes.imported == ["bench-m02"]
+
+
+def test_a_rebuild_replaces_what_every_node_has() -> None:
+    nodes, builder = FakeNodes(bench=A, bench_m02=A), FakeBuilder(B, has=True)
+
+    digests = provide(nodes, NODES, NAME, builder, silent, recipe=RECIPE, rebuild=True)
+
+    assert digests == {"bench": B, "bench-m02": B}
+    assert builder.done == ["build fresh", "save"]
+
+
+def test_a_ready_made_image_is_never_built() -> None:
+    builder = FakeBuilder()
+
+    with pytest.raises(Infra, match="no image"):
+        provide(FakeNodes(), NODES, NAME, builder, silent)
+
+    assert builder.done == []
+
+
+def test_a_node_that_kept_nothing_is_named_whatever_the_import_said(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "image.tar", f"blobs/sha256/{'a' * 64}", NAME)
+
+    with pytest.raises(Infra, match=f"to every node as {A}, but bench-m02 has none"):
+        bring(FakeNodes(liars=("bench-m02",)), NODES, NAME, archive, silent)
+
+
+def test_a_node_that_kept_its_old_image_is_named_with_what_it_has(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "image.tar", f"blobs/sha256/{'a' * 64}", NAME)
+
+    with pytest.raises(Infra, match=f"but bench has {B}, bench-m02 has {B}"):
+        bring(FakeNodes(liars=NODES, bench=B, bench_m02=B), NODES, NAME, archive, silent)
+
+
+@pytest.mark.parametrize("config", [f"blobs/sha256/{'a' * 64}", f"{'a' * 64}.json"], ids=["OCI", "before Docker 25"])
+@pytest.mark.parametrize("tag", [NAME, NAME.removeprefix("docker.io/")])
+def test_the_digest_in_an_archive_is_read_whatever_wrote_it(tmp_path: Path, config: str, tag: str) -> None:
+    assert archive_digest(write_archive(tmp_path / "image.tar", config, tag), NAME) == A
+
+
+def test_an_archive_of_another_image_is_refused(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "image.tar", "x.json", "other:1")
+
+    with pytest.raises(Infra, match=f"The archive holds other:1 instead of {NAME}"):
+        archive_digest(archive, NAME)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive"])
+def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "image.tar").write_bytes(content)
+
+    with pytest.raises(Infra, match="cannot be read"):
+        archive_digest(tmp_path / "image.tar", NAME)
+
+
+# pods
+
+
+def pod(name: str, node: str, image: str) -> Mapping[str, Any]:
+    statuses = [{"name": "sidecar", "imageID": "sha256:other"}, {"name": "ray-worker", "imageID": image}]
+    return {
+        "metadata": {"name": name},
+        "spec": {"nodeName": node, "containers": [{"name": "ray-worker"}, {"name": "sidecar"}]},
+        "status": {"containerStatuses": statuses},
+    }
+
+
+def test_real_pods_say_which_image_their_node_has() -> None:
+    with gzip.open(DATA / "raycluster" / "pods-auth.json.gz") as file:
+        real = json.load(file)["items"]
+
+    digests = digests_of_pods(real)
+
+    assert digests == {"rig": "sha256:8d20b60d1bc1392d3eca9f4bcac62ecfb66a0d2520d59bdbdd421319897d591f"}
+    assert require_same_digest(digests, "rig/ray:2.60.0") == digests["rig"]
+
+
+@pytest.mark.parametrize("image", ["sha256:aa", "hub.example/x@sha256:aa", "docker-pullable://x@sha256:aa"])
+def test_every_runtimes_way_to_name_an_image_is_understood(image: str) -> None:
+    assert digests_of_pods([pod("one", "m1", image)]) == {"m1": "sha256:aa"}
+
+
+def test_a_pod_that_does_not_say_is_an_error_not_a_gap() -> None:
+    with pytest.raises(Infra, match="The pod one on node m1 does not say which image it runs"):
+        digests_of_pods([pod("one", "m1", "")])
+
+
+def test_two_images_on_one_node_are_an_error() -> None:
+    with pytest.raises(Infra, match="Pods on m1 run different images: sha256:aa and, in two, sha256:bb"):
+        digests_of_pods([pod("one", "m1", "sha256:aa"), pod("two", "m1", "sha256:bb")])
+
+
+def test_nodes_with_different_images_are_all_named() -> None:
+    with pytest.raises(Infra, match=f"not have the same image {NAME}: m1 has sha256:aa, m2 has sha256:bb"):
+        require_same_digest({"m1": "sha256:aa", "m2": "sha256:bb"}, NAME)
+
+
+def test_no_digest_at_all_is_an_error() -> None:
+    with pytest.raises(Infra, match="no node has it"):
+        require_same_digest({}, NAME)

@@ -1,0 +1,245 @@
+"""What the trainer's image is built from: the hash in its tag changes with every input, and with nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from fixtures.errors import Infra
+from fixtures.kubernetes.recipe import (
+    Ignore,
+    Recipe,
+    Versions,
+    build_arguments,
+    content_hash,
+    context_files,
+    pins,
+    require_same_versions,
+    versions_here,
+)
+
+ROOT = Path(__file__).parents[2]
+IMAGE = ROOT / "image"
+ARGUMENTS = {"PYTHON": "3.11"}
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    """A small folder to build."""
+    for name, text in {
+        "Dockerfile": "FROM base\nCOPY trainer /trainer\n",
+        ".dockerignore": "*\n!trainer\n**/__pycache__\n",
+        "trainer/work.py": "print(1)\n",
+        "trainer/__pycache__/work.pyc": "x",
+        "notes.txt": "mine",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def change(name: str, text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        pytest.param(change("trainer/work.py", "print(2)\n"), id="content"),
+        pytest.param(change("trainer/more.py", ""), id="new file"),
+        pytest.param(change("Dockerfile", "FROM other\n"), id="Dockerfile"),
+        pytest.param(change(".dockerignore", "*\n!trainer\n"), id="what is let through"),
+        pytest.param(lambda folder: (folder / "trainer/work.py").rename(folder / "trainer/job.py"), id="name"),
+        pytest.param(lambda folder: (folder / "trainer/work.py").chmod(0o755), id="mode"),
+        pytest.param(lambda folder: (folder / "trainer/link").symlink_to("work.py"), id="link"),
+    ],
+)
+def test_the_tag_changes_with_every_input(context: Path, touch: Callable[[Path], object]) -> None:
+    before = content_hash(context, ARGUMENTS)
+
+    touch(context)
+
+    assert content_hash(context, ARGUMENTS) != before
+
+
+@pytest.mark.parametrize(
+    "touch",
+    [
+        pytest.param(lambda folder: os.utime(folder / "trainer/work.py", (1, 1)), id="time of change"),
+        pytest.param(change("notes.txt", "more"), id="a file that is not sent"),
+        pytest.param(change("trainer/__pycache__/work.pyc", "y"), id="bytecode"),
+        pytest.param(change(".dockerignore", "# words\n*\n!trainer\n**/__pycache__\n"), id="a comment in the rules"),
+        pytest.param(lambda folder: (folder / "trainer/empty").mkdir(), id="an empty folder"),
+    ],
+)
+def test_the_tag_changes_with_nothing_else(context: Path, touch: Callable[[Path], object]) -> None:
+    before = content_hash(context, ARGUMENTS)
+
+    touch(context)
+
+    assert content_hash(context, ARGUMENTS) == before
+
+
+def test_the_tag_changes_with_build_arguments_but_not_with_their_order(context: Path) -> None:
+    one = content_hash(context, {"PYTHON": "3.11", "BASE_IMAGE": "a"})
+
+    assert content_hash(context, {"BASE_IMAGE": "a", "PYTHON": "3.11"}) == one
+    assert content_hash(context, {"PYTHON": "3.12", "BASE_IMAGE": "a"}) != one
+    assert content_hash(context, {"PYTHON": "3.11"}) != one
+
+
+def test_the_name_is_full_and_its_tag_is_the_hash(context: Path) -> None:
+    recipe = Recipe(context, ARGUMENTS)
+
+    assert re.fullmatch("[0-9a-f]{12}", recipe.hash)
+    assert recipe.reference == f"docker.io/ray-train-e2e/trainer:{recipe.hash}"
+
+
+def test_a_folder_without_a_dockerfile_is_refused_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(Infra, match=f"{tmp_path}/Dockerfile is missing"):
+        content_hash(tmp_path, ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("rules", "path", "excluded"),
+    [
+        ("*.md", "README.md", True),
+        ("*.md", "docs/README.md", False),
+        ("**/*.md", "docs/a/README.md", True),
+        ("**/*.md", "README.md", True),
+        ("*.md\n!README.md", "README.md", False),
+        ("!README.md\n*.md", "README.md", True),
+        ("docs", "docs/a/b.txt", True),
+        ("/docs/", "docs/b.txt", True),
+        ("docs/**", "docs/a/b.txt", True),
+        ("do?s", "docs/a", True),
+        ("a[0-9].txt", "a7.txt", True),
+        ("a[0-9].txt", "ab.txt", False),
+        ("# docs", "docs", False),
+        (r"\#a", "#a", True),
+        ("a.b", "axb", False),
+        ("*\n!data/mnist.npz", "data/other.npz", True),
+        ("*\n!data/mnist.npz", "data/mnist.npz", False),
+        ("*\n!trainer\n**/__pycache__", "trainer/a/__pycache__/x.pyc", True),
+    ],
+)
+def test_dockerignore_is_read_as_docker_reads_it(rules: str, path: str, excluded: bool) -> None:
+    assert Ignore(rules).excludes(path) is excluded
+
+
+def test_exactly_what_the_dockerfile_copies_goes_into_the_real_image() -> None:
+    mine = {"ca-bundle.crt", "pip.conf"}
+    sent = {path.relative_to(IMAGE).as_posix() for path in context_files(IMAGE)} - mine
+    modules = {f"trainer/{path.name}" for path in (IMAGE / "trainer").glob("*.py")}
+
+    assert sent == {"Dockerfile", "requirements.txt", "data/mnist.npz", *modules}
+
+
+def test_arguments_are_this_python_the_users_package_index_and_what_was_given() -> None:
+    environ = {"PIP_INDEX_URL": "https://mirror.example/simple", "PIP_TRUSTED_HOST": "", "HOME": "/home/me"}
+
+    assert build_arguments("3.12", environ, {"BASE_IMAGE": "mine", "PYTHON": "3.13"}) == {
+        "PYTHON": "3.13",
+        "PIP_INDEX_URL": "https://mirror.example/simple",
+        "BASE_IMAGE": "mine",
+    }
+
+
+def test_a_recipe_knows_the_versions_inside_before_it_is_built() -> None:
+    locked = pins((ROOT / "constraints.txt").read_text())
+
+    assert Recipe(IMAGE, ARGUMENTS).versions == Versions("3.11", locked["ray"], locked["tensorflow"])
+
+
+def test_other_versions_than_here_are_named() -> None:
+    with pytest.raises(Infra, match=r"image mine:1 holds Python 3\.12 instead of 3\.11, Ray 2\.59\.0 instead of 2\.60"):
+        require_same_versions("mine:1", Versions("3.12", "2.59.0", "2.21.0"), Versions("3.11", "2.60.0", "2.21.0"))
+
+
+def test_the_image_holds_the_versions_of_this_environment() -> None:
+    here = versions_here((3, 11))
+
+    require_same_versions("the recipe", Recipe(IMAGE, ARGUMENTS).versions, here)
+
+
+# The real image/requirements.txt and image/Dockerfile
+
+
+def test_every_requirement_has_the_version_of_the_constraints() -> None:
+    locked, inside = pins((ROOT / "constraints.txt").read_text()), pins((IMAGE / "requirements.txt").read_text())
+
+    assert {name: locked[name] for name in inside if name in locked} == {
+        name: version for name, version in inside.items() if name in locked
+    }
+    # What builds packages is not among the constraints.
+    assert set(inside) - set(locked) <= {"setuptools", "wheel"}
+
+
+@cache
+def wanted_by(name: str) -> tuple[Requirement, ...]:
+    try:
+        return tuple(map(Requirement, metadata.requires(name) or ()))
+    except metadata.PackageNotFoundError:
+        return ()  # for another platform than this one
+
+
+def needed(python: str) -> set[str]:
+    """Names of all that Ray, TensorFlow and NumPy need on Linux, by the metadata of what is installed here."""
+    facts = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "platform_machine": "x86_64",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "os_name": "posix",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
+    cpu = "tensorflow-cpu" if wanted_by("tensorflow-cpu") else "tensorflow"
+    left = [
+        Requirement("ray[default,train]"),
+        Requirement(cpu),
+        Requirement("numpy"),
+    ]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while left:
+        requirement = left.pop()
+        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        for each in wanted_by(name):
+            chosen = [{**facts, "extra": extra} for extra in (extras or {""})]
+            if each.marker is None or any(each.marker.evaluate(choice) for choice in chosen):
+                left.append(each)
+    return {name for name, _ in seen}
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_the_requirements_are_complete_since_pip_adds_nothing(python: str) -> None:
+    assert needed(python) <= set(pins((IMAGE / "requirements.txt").read_text()))
+
+
+def test_the_requirements_hold_nothing_that_is_not_needed_in_the_cluster() -> None:
+    unneeded = set(pins((IMAGE / "requirements.txt").read_text())) - needed("3.11")
+
+    assert unneeded <= {"tensorflow", "tensorflow-cpu"}  # one of the two, by the machine
+
+
+def test_the_labels_say_what_the_requirements_install() -> None:
+    labels = dict(re.findall(r"ray-train-e2e\.(ray|tensorflow)=(\S+)", (IMAGE / "Dockerfile").read_text()))
+    inside = pins((IMAGE / "requirements.txt").read_text())
+
+    assert labels == {name: inside[name] for name in ("ray", "tensorflow")}
+
+
+def test_nothing_that_changes_a_measurement_is_baked_in() -> None:
+    assert not re.findall(r"\b(?:RAY_|TF_|OMP_|PYTHONHASHSEED)", (IMAGE / "Dockerfile").read_text())
