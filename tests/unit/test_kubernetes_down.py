@@ -14,7 +14,7 @@ from tests.unit.kubernetes_world import Engine, World
 
 STEPS = (
     "cluster", "apply Namespace", "image", "apply CustomResourceDefinition", "operator", "capacity", "apply Secret",
-    "apply RayCluster", "apply Service", "way", "Ray's nodes", "network",
+    "apply RayCluster", "way", "apply Service", "Ray's nodes", "network",
 )  # fmt: skip
 
 
