@@ -191,7 +191,7 @@ class Kubectl(Tool):
         with self._world.step("network"):
             pod = arguments[arguments.index("exec") + 1]
             self.asked[pod] = list(arguments)
-            done = self.answers.get(pod, lambda: Completed(0, "[]\n", ""))()
+            done = self.answers.get(pod, lambda: Completed(0, "{}\n", ""))()
             if check and done.code:
                 raise self.failure(arguments, done)
             return done
