@@ -1,0 +1,179 @@
+"""A Kubernetes API with KubeRay, whose controllers act at once, and the dashboard of the Ray that it makes."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping
+from copy import deepcopy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.unit.fake_helm import deployment
+from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.unit.recordings import at
+
+SPACE = "ray-train-e2e"
+OURS = {"app.kubernetes.io/managed-by": "ray-train-e2e"}
+IMAGE = "docker.io/ray-train-e2e/trainer:1"
+DIGEST = f"sha256:{'d' * 64}"
+CRD = "rayclusters.ray.io"
+FIELDS = ("authOptions", "headGroupSpec", "rayVersion", "workerGroupSpecs")
+
+
+def definition(**metadata: Any) -> dict[str, Any]:
+    """KubeRay's RayCluster, served."""
+    schema = {"openAPIV3Schema": {"properties": {"spec": {"properties": {each: {} for each in FIELDS}}}}}
+    names = {"group": "ray.io", "names": {"plural": "rayclusters"}, "versions": [{"name": "v1", "schema": schema}]}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": CRD, **metadata},
+        "spec": names,
+        "status": {"conditions": [{"type": "Established", "status": "True"}]},
+    }
+
+
+def make_chart(folder: Path) -> Path:
+    """KubeRay's chart, as far as it is read."""
+    (folder / "crds").mkdir(parents=True)
+    (folder / "Chart.yaml").write_text("name: kuberay-operator\nversion: 1.7.0\n")
+    applied = {key: value for key, value in definition().items() if key != "status"}
+    (folder / "crds" / "rayclusters.yaml").write_text(yaml.safe_dump(applied, sort_keys=False))
+    return folder
+
+
+def thing(kind: str, name: str, space: str | None = SPACE, labels: Mapping[str, str] | None = None, **more: Any) -> Any:
+    """An object of somebody else's, unless it has our label."""
+    metadata = {"name": name, "labels": dict(labels or {}), **({"namespace": space} if space else {})}
+    version = "ray.io/v1" if kind == "RayCluster" else "v1"
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, **more}
+
+
+class Server(FakeKubernetes):
+    """An API server with KubeRay and the controllers that one notices, all of which act at once."""
+
+    node_port = 0
+    kuberay = True
+
+    def apply(self, at: Any, query: Any, content: str, manifest: Any) -> Any:
+        stored = super().apply(at, query, content, manifest)
+        if manifest["kind"] == "CustomResourceDefinition":
+            stored["status"] = definition()["status"]
+        if manifest["kind"] == "Service":
+            stored["spec"]["ports"][0].setdefault("nodePort", self.node_port)
+        if manifest["kind"] == "RayCluster" and self.kuberay:
+            self._reconcile(stored)
+        return stored
+
+    def delete(self, at: Any, query: Any) -> Any:
+        stored = super().delete(at, query)
+        if at["plural"] == "namespaces":
+            for objects in self._objects.values():
+                for key in [key for key in objects if key[0] == at["name"]]:
+                    del objects[key]
+        return stored
+
+    def pods(self) -> list[Any]:
+        """Those of the RayCluster, the head first."""
+        return list(self._objects.get(("api/v1", "pods"), {}).values())
+
+    def token(self) -> str:
+        """What is in the RayCluster's secret."""
+        return b64decode(self._objects[("api/v1", "secrets")][(SPACE, "e2e")]["data"]["auth_token"]).decode()
+
+    def everything(self) -> dict[str, Any]:
+        """All objects, without what changes by itself."""
+        self.advance()
+        return {
+            f"{plural} {'/'.join(key)}": deepcopy(each)
+            for (_, plural), objects in self._objects.items()
+            for key, each in objects.items()
+        }
+
+    def _reconcile(self, ray: Any) -> None:
+        spec, (group,) = ray["spec"], ray["spec"]["workerGroupSpecs"]
+        templates = {"head": spec["headGroupSpec"]["template"], "worker": group["template"]}
+        if json.dumps(templates) != ray.get("made", ""):
+            self.remove("Pod", SPACE)
+            ray["made"] = json.dumps(templates)
+        for role, count in (("head", 1), ("worker", group["replicas"])):
+            there = [each for each in self.pods() if each["metadata"]["labels"]["ray.io/node-type"] == role]
+            for each in there[count:]:
+                self.remove("Pod", SPACE, each["metadata"]["name"])
+            for _ in range(count - len(there)):
+                self.put(self._pod(ray, role, templates[role]["spec"]))
+        ray["status"] = {
+            "observedGeneration": ray["metadata"]["generation"],
+            "desiredWorkerReplicas": group["replicas"],
+            "readyWorkerReplicas": group["replicas"],
+            "conditions": [{"type": "HeadPodReady", "status": "True", "reason": "HeadPodRunningAndReady"}],
+        }
+
+    def _pod(self, ray: Any, role: str, spec: Any) -> Any:
+        number = self._next()
+        main = {"name": spec["containers"][0]["name"], "ready": True, "restartCount": 0, "imageID": f"x@{DIGEST}"}
+        metadata = {
+            "labels": {"ray.io/cluster": "e2e", "ray.io/node-type": role},
+            "ownerReferences": [{"uid": ray["metadata"]["uid"]}],
+            "creationTimestamp": at(0),
+        }
+        status = {
+            "phase": "Running",
+            "podIP": f"10.244.0.{number}",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{**main, "state": {"running": {"startedAt": at(0)}}}],
+        }
+        made = thing("Pod", f"e2e-{role}-{number}", spec={**deepcopy(spec), "nodeName": "a"}, status=status)
+        made["metadata"] |= metadata
+        return made
+
+
+class Dashboard(ThreadingHTTPServer):
+    """Answers as Ray's dashboard does, with the pods that there are as its nodes; token by the secret e2e."""
+
+    daemon_threads = True
+
+    def __init__(self, server: Server) -> None:
+        self.kubernetes = server
+        super().__init__(("127.0.0.1", 0), _Answers)
+
+
+class _Answers(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16
+    server: Dashboard
+
+    def do_GET(self) -> None:
+        code, said = 200, self._said()
+        if self.headers["Authorization"] != f"Bearer {self.server.kubernetes.token()}":
+            code, said = 403, "Forbidden: Invalid authentication token"
+        body = json.dumps(said).encode()
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _said(self) -> Any:
+        if self.path == "/api/version":
+            return {"ray_version": "2.60.0"}
+        if self.path == "/api/jobs/":
+            return []
+        nodes = []
+        for pod in self.server.kubernetes.pods():
+            cpus = pod["spec"]["containers"][0]["resources"]["limits"]["cpu"]
+            total = {} if "-head-" in pod["metadata"]["name"] else {"CPU": float(cpus)}
+            name = pod["status"]["podIP"]
+            nodes.append({"raylet": {"nodeName": name, "state": "ALIVE", "resourcesTotal": total}})
+        return {"result": True, "data": {"summary": nodes}}
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def operator_of_somebody(server: Server) -> None:
+    """KubeRay as somebody else installed it, for all namespaces."""
+    server.put(deployment("kuberay-system"), definition())

@@ -1,0 +1,247 @@
+"""Everything that a provider on Kubernetes works with, played: engine, image, API with KubeRay, Helm, kubectl, Ray.
+
+Each step is noted in one list, in the order in which it is taken, and can be made to fail before or after it is done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from fixtures.cluster import Problem, Report
+from fixtures.kubernetes import provider as module
+from fixtures.kubernetes.api import Api
+from fixtures.kubernetes.builders import Builder
+from fixtures.kubernetes.provider import KubernetesProvider, Plan
+from fixtures.kubernetes.tools import Completed, Tool
+from tests.unit.fake_helm import FakeHelm
+from tests.unit.fake_kuberay import DIGEST, IMAGE, SPACE, Dashboard, Server, make_chart
+from tests.unit.recordings import node
+
+
+class World:
+    """What a test sees of it all, and how it makes it fail.
+
+    Attributes:
+        steps: what was done, in order; what is repeated at once is noted once.
+        trap: the step that fails, whether "before" or "after" it is done, and how.
+    """
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder, self.server = folder, server
+        self.steps: list[str] = []
+        self.trap: tuple[str, str, BaseException] | None = None
+        self.said: list[str] = []
+        self.helm = Helm(self)
+        self.kubectl = Kubectl(self)
+        self.kubeconfig = server.kubeconfig(folder)
+        self.chart = make_chart(folder / "chart")
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Note a step, and fail where that is asked for."""
+        if not self.steps or self.steps[-1] != name:
+            self.steps.append(name)
+        self._spring(name, "before")
+        yield
+        self._spring(name, "after")
+
+    def _spring(self, name: str, when: str) -> None:
+        if self.trap and self.trap[:2] == (name, when):
+            raise self.trap[2]
+
+    def provider(
+        self, engine: Engine | None = None, supply: Supply | None = None, **options: Any
+    ) -> KubernetesProvider:
+        """One that was just made; `options` are the plan's, or `chart`, or `versions`."""
+        own = {key: options.pop(key) for key in ("chart", "versions", "environ") if key in options}
+        plan = Plan(**{"namespace": SPACE, "workers": 2, "cpus": 1, **options})
+        given: dict[str, Any] = {"chart": self.chart, "versions": lambda **_: (), **own}
+        environ = given.pop("environ", {"PATH": ""})
+        played: Any = supply or Supply(self)
+        return KubernetesProvider(engine or Engine(self), played, plan, environ, cache=self.folder / "cache", **given)
+
+    def writes(self) -> list[str]:
+        """What was written to the API, Helm's share left out."""
+        return [f"{each.method} {each.path.rsplit('/', 1)[1]}" for each in self.server.requests if each.method != "GET"]
+
+
+class Engine:
+    """A cluster that is there at once; `owned` says whether it goes with `down`."""
+
+    def __init__(
+        self, world: World, *, name: str = "minikube", owned: bool = True, host: str | None = "127.0.0.1"
+    ) -> None:
+        self.world, self.name, self.owned, self.host = world, name, owned, host
+        self.reserve = int(owned)
+        self.kubeconfig: Path | None = world.kubeconfig
+        self.context: str | None = None
+        self.node_port: int | None = None
+        self.there = not owned
+        self.problems: tuple[Problem, ...] = ()
+        self.pids: frozenset[int] | None = frozenset({1})
+
+    def preflight(self) -> tuple[Problem, ...]:
+        return self.problems
+
+    def exists(self) -> bool:
+        return self.there
+
+    def builder(self) -> Builder | None:
+        return None
+
+    def up(self, report: Report) -> None:
+        with self.world.step("cluster"):
+            self.there = True
+
+    def usable_cores(self) -> int | None:
+        return 4 if self.owned else None
+
+    def import_image(self, node: str, archive: Path) -> None:
+        raise AssertionError("the supply is played")
+
+    def image_on(self, node: str, reference: str) -> str | None:
+        raise AssertionError("the supply is played")
+
+    def address(self) -> str | None:
+        with self.world.step("way"):
+            return self.host
+
+    def processes(self) -> frozenset[int] | None:
+        return self.pids
+
+    def evidence(self) -> Mapping[str, str]:
+        return {"engine.txt": "all is well"}
+
+    def keep_running(self) -> None:
+        self.world.steps.append("keep cluster")
+
+    def down(self) -> None:
+        with self.world.step("remove cluster"):
+            self.there = self.there and not self.owned
+
+
+class Supply:
+    """An image that is everywhere."""
+
+    def __init__(self, world: World, *, imported: bool = True, digests: bool = True) -> None:
+        self.world, self.imported, self.digests = world, imported, digests
+
+    def preflight(self) -> tuple[Problem, ...]:
+        return ()
+
+    def versions(self) -> dict[str, str | None]:
+        return {"client_ray": "2.60.0", "image_ray": "2.60.0", "client_python": "3.11", "image_python": "3.11"}
+
+    def begin(self, report: Report) -> None:
+        self.world.steps.append("begin image")
+
+    def bring(self, nodes: Sequence[str], report: Report) -> tuple[str, bool, Mapping[str, str]]:
+        with self.world.step("image"):
+            return IMAGE, self.imported, dict.fromkeys(nodes, DIGEST) if self.digests else {}
+
+    def digests_of_pods(self, pods: Sequence[Any]) -> Mapping[str, str]:
+        return {each["spec"]["nodeName"]: DIGEST for each in pods}
+
+    def stop(self) -> None:
+        self.world.steps.append("stop image")
+
+
+class Helm(FakeHelm):
+    """Notes what it is asked to change."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.server)
+        self._world = world
+        self.there = True
+
+    def found(self) -> Path | None:
+        return super().found() if self.there else None
+
+    def run(self, *arguments: str, timeout: float, stdin: IO[bytes] | None = None, check: bool = True) -> Completed:
+        if arguments[0] == "status":
+            return super().run(*arguments, timeout=timeout, check=check)
+        with self._world.step({"upgrade": "operator", "uninstall": "remove operator"}[arguments[0]]):
+            return super().run(*arguments, timeout=timeout, check=check)
+
+
+class Kubectl(Tool):
+    """Runs in pods what is to run there, by saying what it would say.
+
+    Attributes:
+        asked: pod -> arguments of the script.
+        answers: pod -> what it says instead of "all is well".
+    """
+
+    def __init__(self, world: World, path: Path | None = Path("/usr/bin/kubectl")) -> None:
+        super().__init__("kubectl", {})
+        self._world, self.path = world, path
+        self.asked: dict[str, list[str]] = {}
+        self.answers: dict[str, Callable[[], Completed]] = {}
+
+    def found(self) -> Path | None:
+        return self.path
+
+    def run(self, *arguments: str, timeout: float, stdin: IO[bytes] | None = None, check: bool = True) -> Completed:
+        with self._world.step("network"):
+            pod = arguments[arguments.index("exec") + 1]
+            self.asked[pod] = list(arguments)
+            done = self.answers.get(pod, lambda: Completed(0, "{}\n", ""))()
+            if check and done.code:
+                raise self.failure(arguments, done)
+            return done
+
+
+@contextmanager
+def world(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world with a node of eight CPUs."""
+    server = Server()
+    with ExitStack() as stack:
+        stack.enter_context(server)
+        dashboard = stack.enter_context(Dashboard(server))
+        thread = threading.Thread(target=dashboard.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        stack.callback(thread.join, 5)
+        stack.callback(dashboard.shutdown)
+        server.node_port = dashboard.server_address[1]
+        server.put({"apiVersion": "v1", **node("a", cpu="8", memory="32Gi")})
+        made = World(folder, server)
+
+        class Noted(Api):
+            """Notes what is done by it."""
+
+            def __init__(self, kubeconfig: Path | None, context: str | None) -> None:
+                super().__init__(kubeconfig, context, clock=server.clock)
+
+            def apply(self, manifest: Any) -> Any:
+                with made.step(f"apply {manifest['kind']}"):
+                    return super().apply(manifest)
+
+            def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
+                with made.step(f"delete {kind}"):
+                    super().delete(kind, name, namespace)
+
+            def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Any:
+                if kind == "Pod" and namespace is None and not labels:
+                    with made.step("capacity"):
+                        return super().list(kind)
+                return super().list(kind, namespace, labels=labels, fields=fields)
+
+        def tool(name: str, environ: Mapping[str, str]) -> Tool:
+            return {"helm": made.helm, "kubectl": made.kubectl}.get(name) or Tool(name, environ)
+
+        asked = module.node_states
+
+        def nodes(dashboard: str, token: str) -> Any:
+            with made.step("Ray's nodes"):
+                return asked(dashboard, token)
+
+        patch.setattr(module, "Api", Noted)
+        patch.setattr(module, "Tool", tool)
+        patch.setattr(module, "node_states", nodes)
+        yield made

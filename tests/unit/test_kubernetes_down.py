@@ -1,0 +1,196 @@
+"""A provider on Kubernetes goes: whatever happened before, what it made is removed, and nothing of anybody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.errors import Infra
+from tests.unit import kubernetes_world as played
+from tests.unit.fake_kuberay import SPACE, definition, operator_of_somebody, thing
+from tests.unit.kubernetes_world import Engine, World
+
+STEPS = (
+    "cluster", "apply Namespace", "image", "apply CustomResourceDefinition", "operator", "capacity", "apply Secret",
+    "apply RayCluster", "way", "apply Service", "Ray's nodes", "network",
+)  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with played.world(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def neighbours(world: World) -> None:
+    """What others have in the cluster."""
+    world.server.put(
+        thing("Namespace", "theirs", None),
+        thing("ConfigMap", "settings", "theirs"),
+        thing("Secret", "e2e", "theirs", data={}),
+        thing("RayCluster", "e2e", "theirs", spec={}),
+    )
+
+
+@pytest.mark.parametrize("space_is_ours", [True, False])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("when", "error"), [("before", Infra("It failed.")), ("after", KeyboardInterrupt())])
+def test_after_a_start_that_ended_anywhere_nothing_is_left_and_nothing_else_is_touched(
+    world: World, step: str, when: str, error: BaseException, space_is_ours: bool
+) -> None:
+    if not space_is_ours:
+        if step == "apply Namespace":
+            pytest.skip("there is nothing to apply")
+        world.server.put(thing("Namespace", SPACE, None), thing("ConfigMap", "theirs"))
+    world.server.put(definition())
+    neighbours(world)
+    before = world.server.everything()
+    provider = world.provider(Engine(world, owned=False))
+    if step == "apply CustomResourceDefinition":
+        world.server.remove("CustomResourceDefinition", "")
+        del before["customresourcedefinitions /rayclusters.ray.io"]
+        world.server.remove("RayCluster", "theirs")
+        del before["rayclusters theirs/e2e"]
+    world.trap = (step, when, error)
+    with pytest.raises(type(error)):
+        provider.up(world.said.append)
+    world.trap = None
+
+    provider.down()
+
+    assert world.steps.count(step) == 1
+    assert world.server.everything() == before
+    assert world.helm.releases == {}
+    assert "stop image" in world.steps
+
+
+def removed(world: World, since: int) -> list[str]:
+    return [each for each in world.steps[since:] if each.startswith(("delete", "remove", "stop"))]
+
+
+def test_what_was_made_goes_in_the_opposite_order(world: World) -> None:
+    provider = world.provider()
+    provider.up(world.said.append)
+    since = len(world.steps)
+
+    provider.down()
+
+    assert removed(world, since) == [
+        "stop image", "delete Service", "delete RayCluster", "delete Secret", "remove operator",
+        "delete CustomResourceDefinition", "delete Namespace", "remove cluster",
+    ]  # fmt: skip
+    assert {each.split()[0] for each in world.server.everything()} == {"nodes"}
+
+
+def test_in_a_namespace_of_somebody_else_our_things_go_one_by_one_in_the_opposite_order(world: World) -> None:
+    world.server.put(thing("Namespace", SPACE, None))
+    provider = world.provider(Engine(world, owned=False))
+    provider.up(world.said.append)
+    since = len(world.steps)
+
+    provider.down()
+
+    assert removed(world, since) == [
+        "stop image", "delete Service", "delete RayCluster", "delete Secret", "remove operator",
+        "delete CustomResourceDefinition", "remove cluster",
+    ]  # fmt: skip
+
+
+def test_an_operator_of_somebody_else_stays_with_its_definitions(world: World) -> None:
+    operator_of_somebody(world.server)
+    neighbours(world)
+    before = world.server.everything()
+    provider = world.provider(Engine(world, owned=False))
+    provider.up(world.said.append)
+
+    provider.down()
+
+    assert world.server.everything() == before
+    assert world.helm.verbs() == []
+
+
+def test_it_can_be_repeated(world: World) -> None:
+    provider = world.provider(Engine(world, owned=False))
+    provider.down()
+    provider.up(world.said.append)
+    provider.down()
+    left = world.server.everything()
+    since = len(world.steps)
+
+    provider.down()
+
+    assert world.server.everything() == left
+    assert removed(world, since) == ["stop image", "remove cluster"]
+
+
+FAILURES = ("delete RayCluster", "remove operator", "delete Namespace")
+
+
+@pytest.mark.parametrize("step", FAILURES)
+@pytest.mark.parametrize("error", [Infra("It does not go."), ValueError("no JSON")])
+def test_one_thing_that_does_not_go_does_not_keep_the_others_and_is_tried_again_next_time(
+    world: World, step: str, error: Exception
+) -> None:
+    provider = world.provider(Engine(world, owned=False))
+    provider.up(world.said.append)
+    world.trap = (step, "before", error)
+
+    with pytest.raises(Infra, match=str(error)):
+        provider.down()
+
+    assert set(FAILURES) <= set(world.steps)
+    assert world.steps[-1] == "remove cluster"
+    world.trap = None
+    provider.down()
+    assert {each.split()[0] for each in world.server.everything()} == {"nodes"}
+
+
+def test_what_did_not_go_does_not_matter_once_the_whole_cluster_is_gone(world: World) -> None:
+    provider = world.provider()
+    provider.up(world.said.append)
+    world.trap = ("delete RayCluster", "before", Infra("It does not go."))
+
+    provider.down()
+
+    assert world.steps[-1] == "remove cluster"
+
+
+def test_the_first_failure_is_told_when_the_cluster_does_not_go_either(world: World, tmp_path: Path) -> None:
+    provider = world.provider()
+    provider.up(world.said.append)
+    world.server.down = True
+
+    class Stuck(Engine):
+        def down(self) -> None:
+            raise Infra("Docker does not answer.", "Start it.")
+
+    provider._engine = Stuck(world)
+
+    with pytest.raises(Infra, match=r"did not answer .*Docker does not answer\."):
+        provider.down()
+
+
+def test_a_second_interrupt_ends_the_removal_and_the_next_call_finishes_it(world: World) -> None:
+    provider = world.provider(Engine(world, owned=False))
+    provider.up(world.said.append)
+    world.trap = ("delete RayCluster", "after", KeyboardInterrupt())
+
+    with pytest.raises(KeyboardInterrupt):
+        provider.down()
+
+    world.trap = None
+    provider.down()
+    assert {each.split()[0] for each in world.server.everything()} == {"nodes"}
+
+
+def test_what_is_kept_stays_as_it_is_and_nothing_of_ours_runs_on_here(world: World) -> None:
+    provider = world.provider()
+    provider.up(world.said.append)
+    there = world.server.everything()
+
+    provider.keep_running()
+
+    assert world.server.everything() == there
+    assert world.steps[-2:] == ["stop image", "keep cluster"]

@@ -1,0 +1,143 @@
+"""From the options to a provider on Kubernetes, and a whole run of the suite with one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from fixtures import experiment, suite
+from fixtures.kubernetes.context import ContextEngine
+from fixtures.kubernetes.factory import make_engine, make_provider
+from fixtures.kubernetes.kind import KindEngine
+from fixtures.kubernetes.minikube import MinikubeEngine
+from fixtures.kubernetes.settings import KUBERNETES_OPTIONS, KubernetesSettings
+from fixtures.measurement import Run
+from fixtures.settings import build
+from tests.contract.fake import FakeProvider
+from tests.unit import kubernetes_world as played
+from tests.unit.fake_jobs import FakeJobs, FakeWatch
+from tests.unit.fake_kuberay import DIGEST
+
+pytest_plugins = ["pytester"]
+
+E2E = Path(__file__).parents[1] / "e2e" / "test_e2e.py"
+SHORT = ("--rounds=3", "--batch-size=6000")
+UNUSED = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
+
+def test_every_option_of_a_cluster_reaches_its_engine(tmp_path: Path) -> None:
+    settings = KubernetesSettings(profile="mine", nodes=3, namespace="space", kube_context="prod")
+    environ = {"HOME": str(tmp_path)}
+    file = tmp_path / "config"
+
+    minikube = make_engine("minikube", settings, environ, file)
+    kind = make_engine("kind", settings, environ, file)
+    context = make_engine("context", settings, environ, file)
+
+    assert isinstance(minikube, MinikubeEngine)
+    assert (minikube.profile, minikube.context) == ("mine", "mine")
+    assert minikube.kubeconfig != file, "Minikube writes into a file of its own"
+    assert isinstance(kind, KindEngine)
+    assert (kind.cluster, kind.context, kind.kubeconfig) == ("mine", "kind-mine", file)
+    assert isinstance(context, ContextEngine)
+    assert (context.context, context.kubeconfig) == ("prod", file)
+    assert make_engine("context", KubernetesSettings(), environ).context is None
+
+
+@pytest.mark.parametrize("name", ["minikube", "kind", "context"])
+def test_a_provider_is_made_without_starting_or_writing_anything(tmp_path: Path, name: str) -> None:
+    provider = make_provider(name, KubernetesSettings(), 2, 1, {"HOME": str(tmp_path), "PATH": ""})
+
+    assert (provider.name, provider.owned) == (name, name != "context")
+    assert provider.trouble() == "The cluster is not up."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_of_somebody_else_needs_an_image_that_its_nodes_can_pull(tmp_path: Path) -> None:
+    provider = make_provider("context", KubernetesSettings(), 2, 1, {"HOME": str(tmp_path), "PATH": ""})
+
+    told = [problem.remedy for problem in provider.preflight()]
+
+    assert any("--push" in each and "--image" in each for each in told)
+
+
+def test_the_suite_makes_the_provider_that_the_option_names_with_room_for_the_largest_count(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "PATH": ""})
+    values = {"cluster": "minikube", "workers": "2,4", "namespace": "space", "reports": str(tmp_path)}
+
+    provider = suite.make_provider(build(values, {}))
+
+    assert provider.name == "minikube"
+    plan = provider._plan  # type: ignore[attr-defined]
+    assert (plan.workers, plan.cpus, plan.namespace) == (4, 1, "space")
+
+
+def run_suite(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nmarkers =\n    e2e: on a cluster that is played\n")
+    pytester.makeconftest('pytest_plugins = ["fixtures.options", "fixtures.suite"]')
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.e2e
+        def test_one(provider, settings):
+            assert provider.up(print).nodes
+        """
+    )
+    return pytester.runpytest_inprocess("-m", "e2e", "--reports=out", *UNUSED, *options)
+
+
+def test_a_run_on_kubernetes_shows_its_options_and_a_run_here_does_not(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def made(settings: object, kubeconfig: Path | None = None) -> FakeProvider:
+        asked.append(settings.cluster)  # type: ignore[attr-defined]
+        return FakeProvider(2, 1)
+
+    monkeypatch.setattr(suite, "make_provider", made)
+    monkeypatch.delattr(suite, "pytest_configure")  # would take SIGTERM from the pytest that runs this test
+
+    away = run_suite(pytester, "--cluster=minikube", "--nodes=3")
+    here = run_suite(pytester)
+
+    for each in (away, here):
+        each.assert_outcomes(passed=1)
+    assert asked == ["minikube", "local"]
+    (shown,) = [line for line in away.outlines if line.startswith("ray-train-e2e:")]
+    (plain,) = [line for line in here.outlines if line.startswith("ray-train-e2e:")]
+    flags = [option.flag.removeprefix("--") for option in KUBERNETES_OPTIONS]
+    assert all(f" {flag}=" in shown for flag in flags)
+    assert "nodes=3" in shown
+    assert not any(f" {flag}=" in plain for flag in flags)
+
+
+def test_the_end_to_end_tests_are_the_same_on_kubernetes(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    FakeWatch.found = []
+    monkeypatch.setattr(experiment, "Watch", FakeWatch)
+    monkeypatch.setattr(suite, "JobsClient", lambda *_: nullcontext(FakeJobs()))
+    monkeypatch.delattr(suite, "pytest_configure")
+    pytester.makeini("[pytest]\nmarkers =\n    e2e: on a cluster that is played\n")
+    pytester.makeconftest('pytest_plugins = ["fixtures.options", "fixtures.suite", "fixtures.reporting"]')
+    pytester.makepyfile(test_e2e=E2E.read_text())
+    with played.world(tmp_path, monkeypatch) as world:
+        monkeypatch.setattr(suite, "make_provider", lambda *_: world.provider())
+
+        ran = pytester.runpytest_inprocess("-m", "e2e", "--reports=out", *UNUSED, "--cluster=minikube", *SHORT)
+
+        ran.assert_outcomes(passed=2)
+        assert {each.split()[0] for each in world.server.everything()} == {"nodes"}
+        assert world.steps[-1] == "remove cluster"
+    measured = Run.from_json((pytester.path / "out" / "results" / "measurements.json").read_text())
+    assert measured.cluster.provider == "minikube"
+    assert measured.cluster.image == DIGEST
+    assert "cluster=minikube" in measured.settings
+    ran.stdout.fnmatch_lines(["*Ray is up after * (minikube * s, image * s, operator * s, RayCluster * s, *"])

@@ -1,0 +1,270 @@
+"""The image gets to the nodes: built beside the cluster's start, brought or pushed, and not built where it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures.errors import Infra
+from fixtures.kubernetes.builders import Builder
+from fixtures.kubernetes.settings import KubernetesSettings
+from fixtures.kubernetes.supply import Supply
+from tests.unit.stand_in import StandIns
+
+DIGEST = f"sha256:{'a' * 64}"
+REGISTRY = "registry.example/me"
+
+
+class Nodes:
+    """An engine whose nodes have what a test says."""
+
+    def __init__(self, name: str = "minikube", *, there: bool = False, has: Mapping[str, str] | None = None) -> None:
+        self.name, self.there, self.has = name, there, dict(has or {})
+        self.imported: list[str] = []
+        self.own: Builder | None = None
+
+    def exists(self) -> bool:
+        return self.there
+
+    def builder(self) -> Builder | None:
+        return self.own
+
+    def image_on(self, node: str, reference: str) -> str | None:
+        return self.has.get(node)
+
+    def import_image(self, node: str, archive: Path) -> None:
+        self.imported.append(node)
+        self.has[node] = DIGEST
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> StandIns:
+    """A Docker without the image, that can build it."""
+    programs = StandIns(tmp_path / "programs", ["docker"])
+    programs.answer("docker image inspect", err="Error: No such image: it", code=1)
+    built = json.dumps([{"Size": 1, "RepoDigests": [], "Config": {}}])
+    programs.answer("docker build", "Step 1/1 : FROM scratch\n", then=_from_now_on(programs, built))
+    programs.answer("docker tag")
+    programs.answer("docker push")
+    return programs
+
+
+def _from_now_on(programs: StandIns, inspected: str) -> str:
+    there = programs.later("docker image inspect", inspected)
+    return f"{there}rm -f 'docker image inspect/code'\n"
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "image"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "requirements.txt").write_text("ray==2.60.0\ntensorflow==2.19.0\n")
+    return folder
+
+
+def supply(engine: Any, docker: StandIns, context: Path, **settings: Any) -> Supply:
+    return Supply(engine, KubernetesSettings(**settings), docker.environ, context=context)
+
+
+def heard() -> list[str]:
+    return []
+
+
+def test_the_image_is_built_while_the_cluster_starts(docker: StandIns, context: Path) -> None:
+    engine = Nodes()
+    image = supply(engine, docker, context)
+    said: list[str] = []
+
+    image.begin(said.append)
+    until = time.monotonic() + 20
+    while not docker.calls("docker image inspect")[1:] and time.monotonic() < until:  # the cluster starts meanwhile
+        time.sleep(0.01)
+
+    assert len(docker.calls(f"docker build --force-rm --tag {image.reference}")) == 1
+    assert said == ["image: step 1/1, FROM scratch"]
+
+
+def test_what_was_built_is_brought_to_every_node_and_not_built_again(
+    docker: StandIns, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Nodes(has={"a": DIGEST, "b": DIGEST})
+    image = supply(engine, docker, context)
+    image.begin(heard().append)
+
+    assert image.bring(["a", "b"], heard().append) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
+    assert len(docker.calls("docker build")) == 1
+
+
+def test_where_the_cluster_is_there_and_all_nodes_agree_nothing_is_built_or_asked(
+    docker: StandIns, context: Path
+) -> None:
+    engine = Nodes(there=True, has={"a": DIGEST, "b": DIGEST})
+    image = supply(engine, docker, context)
+
+    image.begin(heard().append)
+    reference, imported, digests = image.bring(["a", "b"], heard().append)
+
+    assert (reference, imported, digests) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
+    assert docker.calls() == []
+    assert engine.imported == []
+
+
+def test_an_image_that_docker_has_is_not_built(docker: StandIns, context: Path) -> None:
+    docker.answer("docker image inspect", json.dumps([{"Size": 1}]))
+    engine = Nodes(has={"a": DIGEST})
+    image = supply(engine, docker, context)
+
+    image.begin(heard().append)
+    image.bring(["a"], heard().append)
+
+    assert docker.calls("docker build") == []
+
+
+def test_a_build_that_fails_ends_the_start_with_its_cause(docker: StandIns, context: Path) -> None:
+    docker.answer("docker build", err="ERROR: No matching distribution found for ray==2.60.0\n", code=1)
+    image = supply(Nodes(), docker, context)
+
+    image.begin(heard().append)
+
+    with pytest.raises(Infra, match="No matching distribution") as failed:
+        image.bring(["a"], heard().append)
+    assert "--build-args" in failed.value.remedy
+
+
+def test_a_build_that_nobody_waits_for_is_ended_and_nothing_of_it_runs_on(docker: StandIns, context: Path) -> None:
+    docker.answer("docker build", "Step 1/1 : FROM scratch\n", then="sleep 600\n")
+    image = supply(Nodes(), docker, context)
+    started = threading.Event()
+    image.begin(lambda line: started.set())
+    assert started.wait(20)
+
+    image.stop()
+
+    assert not any(thread.name == "image" for thread in threading.enumerate())
+    image.stop()
+
+
+def test_a_build_that_has_not_begun_yet_when_it_is_stopped_never_does(docker: StandIns, context: Path) -> None:
+    (docker.place / "wait").touch()
+    wait = f"while [ -e '{docker.place}/wait' ]; do sleep 0.02; done\n"
+    docker.answer("docker image inspect", err="Error: No such image: it", code=1, then=wait)
+    docker.answer("docker build", then="sleep 600\n")
+    image = supply(Nodes(), docker, context)
+    image.begin(heard().append)
+    release = threading.Timer(0.2, (docker.place / "wait").unlink)
+    release.start()
+
+    image.stop()
+
+    release.join()
+    assert not any(thread.name == "image" for thread in threading.enumerate())
+
+
+def test_stopping_ends_no_build_of_another_run(docker: StandIns, context: Path) -> None:
+    docker.answer("docker build", "Step 1/1 : FROM scratch\n", then="sleep 600\n")
+    image = supply(Nodes(), docker, context)
+    command = f"docker build --tag {image.reference} . & echo $!; wait"
+    theirs = subprocess.Popen(
+        ["/bin/sh", "-c", command], env=docker.environ, stdout=subprocess.PIPE, start_new_session=True
+    )
+    started = threading.Event()
+    image.begin(lambda line: started.set())
+    assert started.wait(20)
+
+    image.stop()
+
+    assert theirs.poll() is None
+    os.killpg(theirs.pid, signal.SIGKILL)
+    theirs.communicate(timeout=20)
+
+
+def test_an_image_that_is_to_be_pushed_is_built_first_and_used_by_its_pushed_name_and_digest(
+    docker: StandIns, context: Path
+) -> None:
+    image = supply(Nodes("context", there=True), docker, context, push=REGISTRY)
+    name = f"{REGISTRY}/{image.reference.removeprefix('docker.io/')}"
+    pushed = [{"Size": 1, "RepoDigests": [f"{name.rpartition(':')[0]}@{DIGEST}"], "Config": {}}]
+    docker.answer("docker build", then=_from_now_on(docker, json.dumps(pushed)))
+
+    image.begin(heard().append)
+    found = image.bring(["a"], heard().append)
+
+    assert found == (f"{name}@{DIGEST}", False, {})
+    assert [each.split()[1] for each in docker.calls() if "inspect" not in each] == ["build", "tag", "push"]
+
+
+def test_a_ready_made_image_is_used_as_it_is_on_a_cluster_of_somebody_else(docker: StandIns, context: Path) -> None:
+    image = supply(Nodes("context", there=True), docker, context, image="example.org/me/trainer:1")
+
+    image.begin(heard().append)
+
+    assert image.bring(["a"], heard().append) == ("example.org/me/trainer:1", False, {})
+    assert docker.calls() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "problems"),
+    [
+        ("context", {}, ["cannot be reached from here"]),
+        ("context", {"push": REGISTRY}, []),
+        ("context", {"image": "example.org/me/trainer:1"}, []),
+        ("context", {"image": "example.org/me/trainer:1", "push": REGISTRY}, ["were both given"]),
+        ("minikube", {}, []),
+    ],
+)
+def test_what_is_missing_is_said_before(
+    docker: StandIns, context: Path, name: str, settings: dict[str, str], problems: list[str]
+) -> None:
+    found = supply(Nodes(name), docker, context, **settings).preflight()
+
+    assert len(found) == len(problems)
+    assert all(part in each.what for part, each in zip(problems, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "needed"),
+    [
+        ("kind", {}, True),
+        ("context", {"push": REGISTRY}, True),
+        ("context", {"image": "example.org/me/trainer:1"}, False),
+    ],
+)
+def test_docker_is_asked_for_only_where_it_is_needed(
+    tmp_path: Path, context: Path, name: str, settings: dict[str, str], needed: bool
+) -> None:
+    nothing = StandIns(tmp_path / "none", [])
+    nothing.environ["PATH"] = str(tmp_path)
+
+    found = supply(Nodes(name), nothing, context, **settings).preflight()
+
+    assert ["docker is not on PATH." in each.what for each in found] == ([True] if needed else [])
+
+
+def test_the_versions_in_an_image_of_ours_are_those_of_its_recipe(docker: StandIns, context: Path) -> None:
+    said = supply(Nodes(), docker, context).versions()
+
+    assert said["image_ray"] == "2.60.0"
+    assert said["image_python"] == said["client_python"]
+    assert docker.calls() == []
+
+
+def test_the_versions_in_a_ready_made_image_are_those_of_its_labels_and_unknown_without_it(
+    docker: StandIns, context: Path
+) -> None:
+    image = supply(Nodes("context", there=True), docker, context, image="example.org/me/trainer:1")
+    assert image.versions()["image_ray"] is None
+
+    labels = {"ray-train-e2e.python": "3.11", "ray-train-e2e.ray": "2.60.0", "ray-train-e2e.tensorflow": "2.19.0"}
+    docker.answer("docker image inspect", json.dumps([{"Config": {"Labels": labels}}]))
+
+    assert (image.versions()["image_ray"], image.versions()["image_python"]) == ("2.60.0", "3.11")

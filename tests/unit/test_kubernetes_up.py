@@ -1,0 +1,324 @@
+"""A provider on Kubernetes comes up: in order, once, and not over what belongs to somebody else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fixtures.cluster import Problem
+from fixtures.errors import Infra
+from fixtures.kubernetes import forward
+from fixtures.kubernetes.tools import Completed
+from fixtures.kubernetes.versions import handshake
+from tests.unit import kubernetes_world as played
+from tests.unit.fake_kuberay import DIGEST, OURS, SPACE, operator_of_somebody, thing
+from tests.unit.fake_kubernetes import UNAVAILABLE
+from tests.unit.kubernetes_world import Engine, Supply, World
+from tests.unit.recordings import node
+
+STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with played.world(tmp_path, monkeypatch) as made:
+        yield made
+
+
+def test_everything_is_made_in_the_order_in_which_it_is_needed(world: World) -> None:
+    world.provider().up(world.said.append)
+
+    assert world.steps == [
+        "begin image", "cluster", "apply Namespace", "image", "apply CustomResourceDefinition", "operator", "capacity",
+        "apply Secret", "apply RayCluster", "way", "apply Service", "Ray's nodes", "network",
+    ]  # fmt: skip
+
+
+def test_the_handle_is_what_the_rest_of_the_harness_needs(world: World) -> None:
+    provider = world.provider()
+
+    cluster = provider.up(world.said.append)
+
+    assert cluster.dashboard == f"http://127.0.0.1:{world.server.node_port}"
+    assert len(cluster.token) == 64
+    assert [each.cpus for each in cluster.nodes] == [1, 1]
+    assert {each.name for each in cluster.nodes} == {each["metadata"]["name"] for each in world.server.pods()[1:]}
+    assert (cluster.usable_cores, cluster.reserve, cluster.overcommitted) == (4, 1, False)
+    assert [name for name, _ in cluster.phases] == [
+        "minikube", "image", "operator", "RayCluster", "dashboard", "network",
+    ]  # fmt: skip
+    assert provider.load_image(world.said.append) == {"a": DIGEST}
+    assert provider.trouble() == ""
+
+
+def test_pods_pull_nothing_that_was_imported_and_ask_for_less_with_overcommit(world: World) -> None:
+    world.provider(overcommit=True).up(world.said.append)
+
+    container = world.server.pods()[1]["spec"]["containers"][0]
+    assert container["imagePullPolicy"] == "Never"
+    assert container["resources"]["requests"]["cpu"] == "50m"
+
+
+def test_where_the_nodes_pull_the_image_the_pods_tell_which_one_they_run(world: World) -> None:
+    provider = world.provider(supply=Supply(world, imported=False, digests=False))
+
+    provider.up(world.said.append)
+
+    assert world.server.pods()[0]["spec"]["containers"][0]["imagePullPolicy"] == "IfNotPresent"
+    assert provider.load_image(world.said.append) == {"a": DIGEST}
+
+
+def test_a_second_provider_adopts_what_was_kept_and_replaces_no_pod(world: World) -> None:
+    first = world.provider()
+    kept = first.up(world.said.append)
+    first.keep_running()
+    pods, written = world.server.pods(), len(world.writes())
+
+    cluster = world.provider().up(world.said.append)
+
+    assert cluster.token == kept.token
+    assert cluster.nodes == kept.nodes
+    assert world.server.pods() == pods
+    assert len(world.writes()) - written < 10
+    assert "remove cluster" not in world.steps
+
+
+def test_a_namespace_that_is_terminating_is_awaited(world: World) -> None:
+    dying = thing("Namespace", SPACE, None, OURS)
+    dying["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:00Z"
+    world.server.put(dying)
+    clock = world.server.clock
+    sleep, ends = clock.sleep, clock.at + 5
+
+    def pass_time(seconds: float) -> None:
+        sleep(seconds)
+        if clock.at >= ends:
+            world.server.remove("Namespace", "", SPACE)
+            clock.sleep = sleep  # type: ignore[method-assign]
+
+    clock.sleep = pass_time  # type: ignore[method-assign]
+
+    world.provider().up(world.said.append)
+
+    assert f"waiting until namespaces are gone: {SPACE}" in world.said
+    found = world.server.find("Namespace", SPACE)
+    assert found is not None
+    assert "deletionTimestamp" not in found["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "more"),
+    [
+        ("RayCluster", "e2e", {"spec": {}}),
+        ("Secret", "e2e", {"data": {"auth_token": "bWluZQ=="}}),
+        ("Service", "e2e-dashboard", {"spec": {"ports": [{"port": 80}]}}),
+    ],
+)
+def test_what_has_our_name_and_is_somebody_elses_is_refused_and_stays(
+    world: World, kind: str, name: str, more: Any
+) -> None:
+    operator_of_somebody(world.server)
+    world.server.put(thing("Namespace", SPACE, None), thing(kind, name, **more))
+    before = world.server.everything()
+    provider = world.provider(Engine(world, owned=False))
+
+    with pytest.raises(Infra, match=f"{SPACE} has a {kind} {name} that is not ours") as refused:
+        provider.up(world.said.append)
+    provider.down()
+
+    assert "--namespace" in refused.value.remedy
+    assert world.server.everything() == before
+
+
+def test_where_there_is_no_room_the_arithmetic_is_said_and_no_ray_is_started(world: World) -> None:
+    world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")})
+
+    with pytest.raises(Infra, match=r"2 workers x 1 CPU.* need 3 CPU .*a has 2 CPU.* room for 1\.") as refused:
+        world.provider().up(world.said.append)
+
+    assert "--overcommit" in refused.value.remedy
+    assert not {"apply Secret", "apply RayCluster"} & set(world.steps)
+
+
+def test_versions_that_do_not_fit_are_a_problem_before_anything_is_started(world: World) -> None:
+    class Older(Supply):
+        def versions(self) -> dict[str, str | None]:
+            return {**super().versions(), "image_ray": "2.59.0"}
+
+    (problem, *_) = world.provider(supply=Older(world), versions=handshake).preflight()
+
+    assert problem.what == "The image has Ray 2.59.0, the harness has Ray 2.60.0."
+    assert world.steps == []
+    assert world.writes() == []
+
+
+@pytest.mark.parametrize(("part", "step"), [("kubernetes", "cluster"), ("operator", "operator")])
+def test_versions_are_asked_again_with_what_the_cluster_says(world: World, part: str, step: str) -> None:
+    def versions(**said: str | None) -> tuple[Problem, ...]:
+        return (Problem(f"{part} is {said[part]}.", "Take another."),) if said[part] else ()
+
+    provider = world.provider(versions=versions)
+    assert provider.preflight() == ()
+
+    with pytest.raises(Infra, match=rf"{part} is v?1\.\d+\.\d+\. Take another\."):
+        provider.up(world.said.append)
+
+    assert world.steps[-1] == step
+    assert "apply RayCluster" not in world.steps
+
+
+def test_everything_that_is_missing_is_said_at_once(world: World) -> None:
+    world.helm.there = False
+    world.kubectl.path = None
+    engine = Engine(world)
+    engine.problems = (Problem("No Docker.", "Install it."),)
+
+    found = world.provider(engine, chart=world.folder / "chart" / "crds").preflight()
+
+    told = " ".join(each.what for each in found)
+    assert all(each in told for each in ("No Docker", "helm is not on PATH", "kubectl is not on PATH", "no Helm chart"))
+    assert all(each.remedy for each in found)
+    assert world.steps == []
+
+
+def test_a_manifest_that_cannot_be_read_is_said_and_not_thrown(world: World) -> None:
+    (problem,) = world.provider(manifests=world.folder / "none").preflight()
+
+    assert "raycluster.yaml" in problem.what
+    assert "git" in problem.remedy
+
+
+def test_scaling_waits_for_exactly_the_count_and_what_is_there_then_is_the_new_normal(world: World) -> None:
+    provider = world.provider()
+    provider.up(world.said.append)
+
+    provider.scale(1, world.said.append)
+    assert len(world.server.pods()) == 2
+    assert provider.trouble() == ""
+
+    provider.scale(2, world.said.append)
+    assert len(world.server.pods()) == 3
+    assert provider.trouble() == ""
+
+
+def test_a_count_that_is_there_already_costs_nothing(world: World) -> None:
+    provider = world.provider()
+    provider.up(world.said.append)
+    asked = len(world.server.requests)
+
+    provider.scale(2, world.said.append)
+
+    assert len(world.server.requests) == asked
+
+
+def test_after_a_scaling_that_failed_the_next_one_believes_nothing(world: World) -> None:
+    provider = world.provider()
+    provider.up(world.said.append)
+    world.trap = ("apply RayCluster", "after", Infra("The API went away."))
+    with pytest.raises(Infra, match="went away"):
+        provider.scale(1, world.said.append)
+    world.trap = None
+    assert len(world.server.pods()) == 2
+
+    provider.scale(2, world.said.append)
+
+    assert len(world.server.pods()) == 3
+    assert provider.trouble() == ""
+
+
+def test_trouble_names_the_pod(world: World) -> None:
+    provider = world.provider()
+    provider.up(world.said.append)
+    lost = world.server.pods()[-1]["metadata"]["name"]
+    world.server.remove("Pod", SPACE, lost)
+
+    assert provider.trouble() == f"worker pod {lost} was deleted"
+
+
+def test_trouble_says_who_does_not_answer(world: World) -> None:
+    provider = world.provider()
+    assert provider.trouble() == "The cluster is not up."
+    provider.up(world.said.append)
+    world.server.fail("GET", "/pods", *[UNAVAILABLE] * 50)
+
+    assert "503" in provider.trouble() or "did not answer" in provider.trouble()
+
+
+def test_evidence_is_never_an_error_whether_anything_is_up_or_not(world: World, tmp_path: Path) -> None:
+    provider = world.provider()
+    provider.collect_evidence(tmp_path / "before")
+    cluster = provider.up(world.said.append)
+    world.kubectl.answers = dict.fromkeys(
+        [each["metadata"]["name"] for each in world.server.pods()], lambda: Completed(1, "", "error: no such container")
+    )
+
+    provider.collect_evidence(tmp_path / "during")
+
+    assert (tmp_path / "before" / "engine.txt").read_text() == "all is well"
+    texts = {file.name: file.read_text() for file in (tmp_path / "during").iterdir()}
+    assert {"SUMMARY.md", "pods.json", "raycluster.json", "nodes.json"} <= set(texts)
+    assert not any(cluster.token in text for text in texts.values())
+    assert json.loads(texts["ray-nodes.json"])["result"] is True
+
+
+def test_a_pod_that_reaches_no_other_ends_the_start(world: World) -> None:
+    failed = Completed(0, '{"10.9.9.9": "timed out"}\n', "")
+    world.kubectl.answers = {f"e2e-head-{number}": lambda: failed for number in range(999)}
+
+    with pytest.raises(Infra, match=r"Pods do not reach each other: e2e-head-\d+ on node a cannot connect to 10"):
+        world.provider().up(world.said.append)
+
+
+@dataclass
+class Way:
+    """A way to the dashboard that had an outage."""
+
+    address: str
+    broken: bool
+    trouble: str = "09:12:13 no way to the dashboard for 3.0 s: error: lost connection to pod"
+
+    def stop(self) -> None:
+        """Nothing to give up."""
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_outage_that_is_over_is_evidence_and_no_trouble(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    address = f"http://127.0.0.1:{world.server.node_port}"
+    monkeypatch.setattr(forward, "reach", lambda *_: Way(address, broken))
+    provider = world.provider()
+    provider.up(world.said.append)
+
+    assert provider.trouble() == (Way.trouble if broken else "")
+    provider.collect_evidence(tmp_path / "evidence")
+    assert (tmp_path / "evidence" / "dashboard-outages.txt").read_text() == Way.trouble
+
+
+def test_on_a_cluster_of_somebody_else_the_heads_own_port_is_forwarded_and_no_node_opens_one(
+    world: World, tmp_path: Path
+) -> None:
+    program = tmp_path / "kubectl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {STAND_IN} "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "upstream").write_text(str(world.server.node_port))
+    (tmp_path / "mode").write_text("forward")
+    world.kubectl.path = program
+    engine = Engine(world, name="context", owned=False, host=None)
+    provider = world.provider(engine, environ={"STAND_IN": str(tmp_path)})
+
+    cluster = provider.up(world.said.append)
+    provider.down()
+
+    pid, *arguments = (tmp_path / "calls").read_text().split()
+    assert arguments[-2:] == ["svc/e2e-head-svc", f"{cluster.dashboard.rpartition(':')[2]}:8265"]
+    assert arguments[:2] == ["--kubeconfig", str(world.kubeconfig)]
+    assert "apply Service" not in world.steps
+    assert not psutil.pid_exists(int(pid))
