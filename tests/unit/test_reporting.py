@@ -230,6 +230,19 @@ def test_a_cluster_that_does_not_start_shows_its_logs_in_a_row_and_its_cause_abo
     assert "timed out during startup" in (pytester.path / "out" / "summary.md").read_text()
 
 
+def test_a_page_that_cannot_be_made_costs_neither_verdict_nor_measurements(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> str:
+        raise ValueError("no font")
+
+    monkeypatch.setattr("fixtures.report.page.page", fail)
+
+    assert replay(pytester, run(*FAST)).ret == 0
+    assert left(pytester) == FILES
+    assert "could not be made: ValueError(&#x27;no font&#x27;)" in (pytester.path / "out" / "report.html").read_text()
+
+
 def test_logs_of_an_earlier_run_explain_nothing(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "out" / "evidence"
     write_evidence({"raylet.out": "of yesterday"}, folder)
