@@ -14,6 +14,7 @@ import pytest
 from fixtures import noise
 from fixtures.noise import Noise, Watch
 from tests.unit.trials import QUIET
+from trainer.result import from_dict
 
 
 class Times(NamedTuple):
@@ -47,7 +48,7 @@ class Machine:
         return SimpleNamespace(pid=pid, cpu_times=cpu_times, create_time=lambda: 5.0)
 
     def write(self, file: str, text: str) -> None:
-        path = (self.proc if file.startswith("pressure") else self.cgroup) / file
+        path = (self.proc if file.startswith(("pressure", "loadavg")) else self.cgroup) / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
@@ -102,6 +103,22 @@ def test_memory_pressure_is_a_share_of_the_time(machine: Machine) -> None:
     machine.now += 10
 
     assert watch.end().pressure == pytest.approx(0.15)
+
+
+def test_the_load_is_the_average_at_the_end_and_is_judged_by_no_limit(machine: Machine) -> None:
+    watch = machine.watch()
+    machine.write("loadavg", "37.52 1.00 0.50 3/400 12345\n")
+
+    found = watch.end()
+
+    assert found.load == 37.52
+    assert found.why == ""
+
+
+def test_measurements_from_before_the_load_was_read_have_none() -> None:
+    kept = {"steal": 0.0, "throttled": None, "foreign_cores": 0.1, "pressure": 0.0}
+
+    assert from_dict(Noise, kept).load is None
 
 
 def test_cores_that_others_kept_busy_are_counted_also_of_processes_that_came_later(machine: Machine) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import html
 import json
+import os
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fixtures.evidence import write_evidence
 from fixtures.measurement import Failure, Run
+from fixtures.report.page import page
 from fixtures.reporting import BenchmarkWarning, TrialClock
 from fixtures.verdict import Outcome
 from tests.unit.trials import measurement, run, spec, timing_round
@@ -40,13 +46,28 @@ def summary(pytestconfig):
     summary = pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD)
     return summary
 """
+NO_START = CONFTEST.replace(
+    "    summary = pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD)\n    return summary\n",
+    """
+    from fixtures.errors import Infra
+    from fixtures.evidence import write_evidence
+    from fixtures.options import settle
+    try:
+        raise Infra("The node timed out during startup: <raylet>.", "Its logs are in the evidence.")
+    finally:
+        write_evidence({"raylet.out": "first line\\nraylet & died"}, settle(pytestconfig).reports / "evidence")
+""",
+)
+"""A cluster that does not come up: each test is in error, and nothing is measured."""
 FAST = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in (1, 2, 3)]
 SLOW = [timing_round(number, 10.0, 8.0 + number / 100, 10.4) for number in (1, 2, 3)]
 WILD = [timing_round(number, 10.0, 5.0 + number, 10.4) for number in (1, 2, 3)]
 LOST = run(accuracy=[], failures=(Failure("run", "Infra", "Node worker-2 is gone.", "See the evidence."),))
 NO_ACCURACY = run(accuracy=[measurement(spec(0))])
+DRAWN = page
 FILES = {
     "report.html",
+    "summary.md",
     "junit.xml",
     "benchmark.json",
     "results/measurements.json",
@@ -56,10 +77,16 @@ FILES = {
 }
 
 
-def replay(pytester: pytest.Pytester, measured: Run, *options: str) -> pytest.RunResult:
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take half a second a run; the tests of the page draw them (test_report_page)."""
+    monkeypatch.setattr("fixtures.report.page.page", lambda material: f"[{material.summary.verdict.outcome}]")
+
+
+def replay(pytester: pytest.Pytester, measured: Run, *options: str, conftest: str = CONFTEST) -> pytest.RunResult:
     """The real end-to-end tests on measurements that were made up."""
     pytester.makeini("[pytest]\nmarkers =\n    e2e: replayed\n")
-    pytester.makeconftest(CONFTEST)
+    pytester.makeconftest(conftest)
     pytester.makepyfile(test_e2e=E2E.read_text())
     (pytester.path / "run.json").write_text(measured.to_json())
     unused = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # the latter is a second of imports each time
@@ -147,7 +174,83 @@ def test_junit_and_html_hold_the_figures(pytester: pytest.Pytester) -> None:
     assert properties["verdict"] == Outcome.PASS.value
     assert float(properties["speedup"] or 0) == pytest.approx(1.8116, abs=1e-3)
     assert float(properties["accuracy"] or 0) == 0.986
-    assert "speedup of the training loop" in (out / "report.html").read_text()
+
+
+def rows(pytester: pytest.Pytester) -> dict[str, dict[str, Any]]:
+    """The rows of pytest-html's table of tests, by test."""
+    found = re.search(r'data-jsonblob="([^"]*)"', (pytester.path / "out" / "report.html").read_text())
+    assert found is not None
+    tests = json.loads(html.unescape(found[1]))["tests"]
+    return {name.rpartition("::")[2]: each[-1] for name, each in tests.items()}
+
+
+def shown(row: dict[str, Any]) -> str:
+    return "".join(extra["content"] for extra in row["extras"])
+
+
+def test_the_page_opens_with_the_verdict_and_ends_with_pytests_own_tables(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixtures.report.page.page", DRAWN)
+    replay(pytester, run(*FAST))
+
+    made = (pytester.path / "out" / "report.html").read_text()
+    order = [
+        "<h1",
+        "2 workers are 1.81x as fast",
+        "<svg",
+        'href="results/comparison.json"',
+        '<h2 id="tests">',
+        ">Environment<",
+    ]
+    places = [made.index(each) for each in order]
+    assert places == sorted(places)
+    assert 'name="viewport"' in made
+
+
+def test_a_failing_test_shows_its_evidence_in_its_own_row_and_a_passing_one_none(pytester: pytest.Pytester) -> None:
+    replay(pytester, run(*SLOW))
+
+    found = rows(pytester)
+    assert "below the 1.50x asked for" in shown(found["test_workers_do_the_same_work_faster[2]"])
+    assert "8.03 s" in shown(found["test_workers_do_the_same_work_faster[2]"])
+    assert shown(found["test_baseline_reaches_the_accuracy"]) == ""
+
+
+def test_a_cluster_that_does_not_start_shows_its_logs_in_a_row_and_its_cause_above(pytester: pytest.Pytester) -> None:
+    assert replay(pytester, LOST, conftest=NO_START).ret == 11
+
+    first, second = rows(pytester).values()
+    page = (pytester.path / "out" / "report.html").read_text()
+    assert "raylet &amp; died" in shown(first)
+    assert '<a href="evidence/raylet.out">' in shown(first)
+    assert "The logs are in the row of" in shown(second)
+    assert "The run ended before its first measurement. INFRA." in page
+    assert "timed out during startup: &lt;raylet&gt;" in page
+    assert "timed out during startup" in (pytester.path / "out" / "summary.md").read_text()
+
+
+def test_a_page_that_cannot_be_made_costs_neither_verdict_nor_measurements(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> str:
+        raise ValueError("no font")
+
+    monkeypatch.setattr("fixtures.report.page.page", fail)
+
+    assert replay(pytester, run(*FAST)).ret == 0
+    assert left(pytester) == FILES
+    assert "could not be made: ValueError(&#x27;no font&#x27;)" in (pytester.path / "out" / "report.html").read_text()
+
+
+def test_logs_of_an_earlier_run_explain_nothing(pytester: pytest.Pytester) -> None:
+    folder = pytester.path / "out" / "evidence"
+    write_evidence({"raylet.out": "of yesterday"}, folder)
+    os.utime(folder / "files.txt", (0, 0))
+
+    replay(pytester, run(*SLOW))
+
+    assert "of yesterday" not in (pytester.path / "out" / "report.html").read_text()
 
 
 def test_a_run_without_e2e_leaves_nothing(pytester: pytest.Pytester) -> None:

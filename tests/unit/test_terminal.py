@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.measurement import Failure, Run
 from fixtures.summary import summarise
-from fixtures.terminal import comparison_block
+from fixtures.terminal import MOST_BARS, comparison_block
 from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
 
 ROUNDS = [timing_round(1, 10.0, 5.5, 10.4), timing_round(2, 10.2, 5.6, 10.5), timing_round(3, 9.9, 5.4, 10.3)]
@@ -47,6 +47,26 @@ def said(measured: Run) -> str:
 )
 def test_the_block_holds(figure: str) -> None:
     assert figure in said(run(*ROUNDS))
+
+
+def test_bars_show_the_speedup_beside_what_it_is_measured_against() -> None:
+    bars = {line.strip("│ ").split("█")[0].strip(): line for line in block(run(*ROUNDS)).splitlines() if "█" in line}
+
+    assert list(bars) == ["baseline", "2 workers", "asked for", "ceiling"]
+    lengths = {name: line.count("█") for name, line in bars.items()}
+    assert lengths["baseline"] < lengths["asked for"] < lengths["2 workers"] < lengths["ceiling"]
+    assert "1.82x" in bars["2 workers"]
+
+
+def test_without_a_speedup_there_are_no_bars_and_of_many_counts_only_some() -> None:
+    assert "█" not in block(run())
+    one = summarise(run(*ROUNDS), SPREAD)
+    many = replace(one, comparisons=tuple(replace(one.of(2), workers=count) for count in range(2, 14)))
+
+    shown = [line for line in comparison_block(many).splitlines() if "█" in line and "workers" in line]
+
+    assert len(shown) == MOST_BARS
+    assert "13 workers" in shown[-1]
 
 
 def test_the_verdict_and_its_reason_stand_in_the_title_and_below_the_figures() -> None:

@@ -1,0 +1,181 @@
+"""Every plot shows what it should, in words and figures as well; its bytes are the same each time."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+
+from fixtures.measurement import Run
+from fixtures.noise import Noise
+from fixtures.report.chart import Chart, legend_rows
+from fixtures.report.learning import learning_charts
+from fixtures.report.phases import phase_chart
+from fixtures.report.speeds import speedup_chart
+from fixtures.report.svg import NAMES
+from fixtures.report.timeline import timeline_chart
+from fixtures.summary import Summary, summarise
+from tests.unit.trials import QUIET, SCALING, SPREAD, measurement, run, spec, timing_round
+
+STOLEN = replace(QUIET, steal=0.12, load=3.5)
+ROUNDS = [
+    (*timing_round(n, 10.0, 5.5 + n / 50, 10.4), *timing_round(n, 10.0, 3.0 + n / 50, 11.2, workers=4)[1:])
+    for n in range(1, 6)
+]
+POLLUTED = {"2": "baseline: 12% of the CPU time stolen by other machines (limit 5%)"}
+MEASURED = run(*ROUNDS, counts=(2, 4), polluted=POLLUTED)
+
+
+def summary(measured: Run = MEASURED) -> Summary:
+    return summarise(measured, SPREAD, SCALING)
+
+
+@pytest.fixture(scope="module")
+def speeds() -> Chart:
+    return speedup_chart(summary(), SCALING)
+
+
+def count(chart: Chart, name: str) -> int:
+    """How many marks the parts of a plot with this class have."""
+    groups = [each for each in ET.fromstring(chart.svg).iter("g") if each.get("class") == f"data-{name}"]
+    return sum(len(list(each.iter("use"))) for each in groups)
+
+
+def texts(chart: Chart) -> set[str]:
+    return {each.text or "" for each in ET.fromstring(chart.svg).iter("text")}
+
+
+def test_each_round_is_a_dot_and_each_round_set_aside_a_cross(speeds: Chart) -> None:
+    assert count(speeds, "round") == 2 * 4
+    assert count(speeds, "polluted") == 2 * 1
+
+
+def test_the_speedups_stand_beside_all_that_they_are_measured_against(speeds: Chart) -> None:
+    assert {
+        "ideal: N times as fast",
+        "fitted model, a core for each",
+        "predicted for this machine",
+        "asked for",
+        "the machine's ceiling, 95 %",
+        "measured, 95 %",
+        "Parallel efficiency: speedup / N",
+    } <= texts(speeds)
+    assert count(speeds, "predicted") == 2
+
+
+def test_a_plot_has_a_title_a_description_with_its_figures_and_a_table(speeds: Chart) -> None:
+    root = ET.fromstring(speeds.svg)
+
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby") == "speedup-title speedup-desc"
+    assert [each.text for each in root.iter("title")] == ["Speedup and efficiency by worker count"]
+    assert "2 workers: 1.80x; 4 workers: 3.26x." in (next(root.iter("desc")).text or "")
+    assert speeds.table is not None
+    assert [row[0] for row in speeds.table.rows] == ["2 workers", "4 workers"]
+
+
+def test_a_plot_takes_its_colours_and_fonts_from_the_page_and_its_ids_are_its_own(speeds: Chart) -> None:
+    styles = " ".join(re.findall(r'style="([^"]*)"', speeds.svg))
+
+    assert set(re.findall(r"var\(--(\w+)\)", styles)) <= set(NAMES)
+    assert re.findall(r"(?:fill|stroke):#", speeds.svg) == []
+    assert "font-family" not in speeds.svg
+    assert "<style" not in speeds.svg
+    assert all(each.startswith("speedup-") for each in re.findall(r' id="([^"]+)"', speeds.svg))
+
+
+def test_a_plot_is_the_same_to_the_byte_each_time(speeds: Chart) -> None:
+    assert speedup_chart(summary(), SCALING).svg == speeds.svg
+    assert not re.search(r"20\d\d-\d\d-\d\d|matplotlib", speeds.svg)
+
+
+def test_without_a_ceiling_a_model_or_a_second_round_the_plot_shows_what_there_is() -> None:
+    chart = speedup_chart(summarise(run(timing_round(1, 10.0, 5.5)), SPREAD), None)
+
+    assert count(chart, "round") == 1
+    assert "the machine's ceiling, 95 %" not in texts(chart)
+    assert "fitted model, a core for each" not in texts(chart)
+
+
+def test_rounds_that_were_all_set_aside_are_crosses_without_a_mean() -> None:
+    chart = speedup_chart(summary(run(timing_round(1, 10.0, 5.5), polluted={"1": "noise"})), SCALING)
+
+    assert count(chart, "polluted") == 1
+    assert "measured, 95 %" not in texts(chart)
+    assert "Every round was set aside" in chart.text
+
+
+def test_where_nothing_was_measured_a_sentence_takes_the_plots_place() -> None:
+    nothing = summary(run(accuracy=[]))
+
+    charts = [speedup_chart(nothing, SCALING), phase_chart(nothing), *learning_charts(nothing), timeline_chart(nothing)]
+
+    assert [each.svg for each in charts] == [""] * 4
+    assert all(each.text.startswith("No ") for each in charts)
+
+
+def test_the_phases_add_up_to_the_end_to_end_time_and_only_workers_wait_for_the_cluster() -> None:
+    chart = phase_chart(summary())
+
+    assert chart.table is not None
+    rows = {row[0]: row[1:] for row in chart.table.rows}
+    assert rows["cluster"] == ("", "3.0 s", "3.0 s")
+    assert rows["training"] == ("30.0 s", "16.0 s", "16.0 s")
+    assert rows["in all"] == ("36.0 s", "25.0 s", "25.0 s")
+    assert {"training", "cluster", "baseline", "36.0 s", "25.0 s"} <= texts(chart)
+
+
+def test_a_phase_that_nobody_foresaw_is_shown_as_well() -> None:
+    trial = measurement(spec(0))
+    rank = replace(trial.result.ranks[0], marks={**trial.result.ranks[0].marks, "image pull": 1002.5})
+    odd = replace(trial, result=replace(trial.result, ranks=(rank,)))
+
+    assert "image pull" in texts(phase_chart(summary(run(accuracy=[odd, measurement(spec(2))]))))
+
+
+def test_loss_and_accuracy_are_drawn_for_each_configuration_by_epoch_and_by_second() -> None:
+    by_epoch, by_second = learning_charts(summary())
+
+    assert {"baseline", "2 workers", "4 workers", "98.0% asked for", "epoch"} <= texts(by_epoch)
+    assert count(by_epoch, "loss") == count(by_epoch, "accuracy") == 3 * 2
+    assert "training seconds" in texts(by_second)
+    assert by_second.table is not None
+    assert by_second.table.rows[0] == ("baseline", "1", "15.0 s", "30.0 s")
+    assert "baseline after 15.0 s, 2 workers after 8.0 s, 4 workers after 8.0 s" in by_second.text
+
+
+def test_an_accuracy_that_is_never_reached_is_said_to_be_so() -> None:
+    strict = replace(summary(), settings=replace(summary().settings, min_accuracy=0.999))
+
+    assert "baseline never" in learning_charts(strict)[1].text
+
+
+def test_the_timeline_has_every_trial_and_hatches_those_set_aside() -> None:
+    disturbed = [replace(trial, noise=STOLEN) for trial in ROUNDS[1]]
+    chart = timeline_chart(summary(run(ROUNDS[0], disturbed, counts=(2, 4), polluted=POLLUTED)))
+
+    paths = {each.get("class"): each for each in ET.fromstring(chart.svg).iter("g") if each.get("class")}
+    assert {"data-clean", "data-set-aside", "data-steal", "data-foreign"} <= set(paths)
+    assert "<pattern" in chart.svg
+    assert "13 trials" in chart.text
+    assert "5 of them are hatched" in chart.text
+    assert {"baseline", "2 copies", "4 workers", "CPU steal", "load average, 1 min"} <= texts(chart)
+    assert chart.table is not None
+    assert "12% of the CPU time stolen" in chart.table.rows[-1][-1]
+
+
+def test_what_the_system_does_not_tell_is_said_and_not_drawn_as_nothing() -> None:
+    silent = Noise(steal=None, throttled=None, foreign_cores=None, pressure=None)
+    quiet = [replace(trial, noise=silent) for trial in timing_round(1, 10.0, 5.5)]
+    chart = timeline_chart(summary(run(quiet, accuracy=[])))
+
+    assert "CPU steal (this system does not tell)" in texts(chart)
+    assert chart.table is not None
+    assert chart.table.rows[0][5:10] == ("", "", "", "", "")
+
+
+@pytest.mark.parametrize(("labels", "rows"), [(["a"], 1), (["a", "b", "c"], 1), (["a" * 30] * 4, 2), (["a" * 90], 1)])
+def test_a_legend_takes_as_many_rows_as_it_needs(labels: list[str], rows: int) -> None:
+    assert legend_rows(labels, 480) == rows

@@ -1,0 +1,193 @@
+"""Runs are compared as honestly as their sides are: by intervals, on like machines, or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.measurement import Failure, Measurement, Run
+from fixtures.report.__main__ import main
+from fixtures.report.compare import Named, difference, table, verdict
+from fixtures.report.compare_page import change_chart, compare_markdown, compare_page
+from fixtures.summary import summarise
+from fixtures.verdict import Outcome
+from tests.unit.golden import assert_golden, structure
+from tests.unit.trials import SETTINGS, SPREAD, measurement, run, spec, timing_round
+
+
+def rounds(parallel: float, copies: float | None = 10.4, step: float = 0.01) -> list[tuple[Measurement, ...]]:
+    return [timing_round(number, 10.0, parallel + number * step, copies) for number in (1, 2, 3)]
+
+
+OLD = run(*rounds(5.5))
+SLOWER = run(*rounds(6.0))
+FASTER = run(*rounds(5.0))
+ALIKE = run(*rounds(5.49))
+WILD = run(*rounds(5.0, step=1.0))
+
+
+def named(measured: Run, name: str = "run") -> Named:
+    return Named(name, summarise(measured, SPREAD))
+
+
+def judged(old: Run, new: Run) -> tuple[Outcome, str]:
+    found = difference(named(old, "old"), named(new, "new")).verdict
+    return found.outcome, found.why
+
+
+def test_intervals_that_lie_entirely_below_are_a_regression() -> None:
+    outcome, why = judged(OLD, SLOWER)
+
+    assert outcome is Outcome.REGRESSION
+    assert why == "2 workers: 1.81x, then 1.66x (-8.3%): slower, the intervals do not touch."
+
+
+def test_intervals_that_lie_entirely_above_pass() -> None:
+    assert judged(OLD, FASTER) == (
+        Outcome.PASS,
+        "2 workers: 1.81x, then 1.99x (+10.0%): faster, the intervals do not touch.",
+    )
+
+
+def test_intervals_that_overlap_closely_pass() -> None:
+    outcome, why = judged(OLD, ALIKE)
+
+    assert outcome is Outcome.PASS
+    assert why.endswith("no difference shown, a loss of 10% is excluded.")
+
+
+def test_an_interval_that_excludes_no_great_loss_is_inconclusive() -> None:
+    outcome, why = judged(OLD, WILD)
+
+    assert outcome is Outcome.INCONCLUSIVE
+    assert "no difference shown, but a loss of" in why
+
+
+def test_a_fall_that_the_machines_ceiling_shares_is_the_machines() -> None:
+    outcome, why = judged(OLD, run(*rounds(6.0, copies=11.4)))
+
+    assert outcome is Outcome.INCONCLUSIVE
+    assert "so did the machine's ceiling, and the share of it did not" in why
+
+
+def test_a_fall_of_ceiling_and_share_alike_is_a_regression() -> None:
+    assert judged(OLD, run(*rounds(7.0, copies=11.4)))[0] is Outcome.REGRESSION
+
+
+@pytest.mark.parametrize(
+    ("new", "why"),
+    [
+        (run(*rounds(5.5), usable_cores=4), "usable cores 8 against 4"),
+        (replace(OLD, settings=tuple(each.replace("=auto", "=ring") for each in OLD.settings)), "--collective auto"),
+        (run(rounds(5.5)[0], settings=SETTINGS), "one of the runs has no interval"),
+        (run(*rounds(5.5), counts=(2, 4)), "measured in one of the runs only"),
+    ],
+)
+def test_what_cannot_be_compared_is_inconclusive_and_says_why(new: Run, why: str) -> None:
+    outcome, said = judged(OLD, new)
+
+    assert outcome is Outcome.INCONCLUSIVE
+    assert why in said
+
+
+def test_broken_work_of_the_later_run_is_a_regression_even_on_another_machine() -> None:
+    assert judged(OLD, run(accuracy=[measurement(spec(0))], usable_cores=4))[0] is Outcome.REGRESSION
+
+
+def test_a_later_run_that_the_machine_ended_is_infra() -> None:
+    lost = run(accuracy=[], failures=(Failure("run", "Infra", "Node worker-2 is gone.", ""),))
+
+    assert judged(OLD, lost) == (Outcome.INFRA, "2 workers: Node worker-2 is gone.")
+
+
+def test_other_versions_may_be_what_is_compared_so_they_are_noted_and_nothing_else() -> None:
+    trials = [
+        replace(trial, result=replace(trial.result, versions={"ray": "2.60.0", "python": "3.11.7"}))
+        for trial in OLD.measurements
+    ]
+    found = difference(named(OLD), named(replace(OLD, measurements=tuple(trials))))
+
+    assert found.unlike == ()
+    assert found.notes[:2] == ("ray: absent, then 2.60.0", "tensorflow-cpu: 2.21.0, then absent")
+    assert "no processor" in found.notes[-1]
+
+
+def three() -> Sequence[Named]:
+    return [named(OLD, "old"), named(ALIKE, "new"), named(SLOWER, "newest")]
+
+
+def test_each_later_run_is_compared_with_the_first_and_the_worst_decides() -> None:
+    runs = three()
+    found = [difference(runs[0], each) for each in runs[1:]]
+
+    assert verdict(found).outcome is Outcome.REGRESSION
+    assert [row[0] for row in table(runs, found).rows] == ["2 workers, old", "2 workers, new", "2 workers, newest"]
+    assert [row[-2:] for row in table(runs, found).rows] == [
+        ("", "reference"),
+        ("+0.2%", "PASS"),
+        ("-8.3%", "REGRESSION"),
+    ]
+
+
+def test_the_page_and_the_markdown_of_a_comparison() -> None:
+    runs = three()
+    found = [difference(runs[0], each) for each in runs[1:]]
+
+    assert_golden("compare.html", structure(compare_page(runs, found)))
+    assert_golden("compare.md", compare_markdown(runs, found))
+    assert change_chart(runs).svg.count("<use") >= 3 * 3
+
+
+def save(folder: Path, measured: Run) -> str:
+    (folder / "results").mkdir(parents=True)
+    (folder / "results" / "measurements.json").write_text(measured.to_json())
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("new", "code", "strict"),
+    [(ALIKE, 0, 0), (FASTER, 0, 0), (SLOWER, 1, 1), (run(*rounds(5.5), usable_cores=4), 0, 10)],
+)
+def test_the_command_exits_as_the_verdicts_do(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    new: Run,
+    code: int,
+    strict: int,
+) -> None:
+    monkeypatch.setattr("fixtures.report.__main__.Spread.load", lambda: SPREAD)
+    old, later = save(tmp_path / "old", OLD), save(tmp_path / "new", new)
+
+    assert main(["compare", old, later]) == code
+    assert main(["compare", "--strict-verdict", old, later]) == strict
+
+    shown = capsys.readouterr().out
+    assert "2 workers, old" in shown
+    assert "2 workers, new" in shown
+    assert (tmp_path / "new" / "compare.html").is_file()
+
+
+def test_a_run_that_cannot_be_read_is_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "measurements.json").write_text(json.dumps({"settings": []}))
+
+    assert main(["compare", str(tmp_path), str(tmp_path)]) == 2
+    assert "Run.counts is missing from the result" in capsys.readouterr().err
+    assert main([str(tmp_path / "nowhere")]) == 2
+
+
+def test_the_command_makes_every_report_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fixtures.report.__main__.Spread.load", lambda: SPREAD)
+
+    assert main([save(tmp_path / "run", OLD), "--output", str(tmp_path / "again")]) == 0
+
+    shown = capsys.readouterr().out
+    assert "speedup of the training loop" in shown
+    assert str(tmp_path / "again" / "report.html") in shown
+    assert {file.name for file in (tmp_path / "again").iterdir()} == {"report.html", "summary.md", "results"}

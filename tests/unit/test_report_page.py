@@ -1,0 +1,207 @@
+"""The reports of recorded and made-up runs, as wholes; and the files in which they lie."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fixtures.errors import MissingFigure
+from fixtures.measurement import Failure
+from fixtures.report.files import beside, measurements_file
+from fixtures.report.frame import framed, marked, reframed, respliced
+from fixtures.report.markdown import markdown
+from fixtures.report.page import Material, Section, page
+from fixtures.report.rows import CHARACTERS, LINES, evidence_row
+from fixtures.report.sentences import nothing_measured
+from fixtures.report.write import write_reports
+from fixtures.summary import Summary, summarise
+from fixtures.terminal import comparison_block
+from fixtures.work import Spread
+from tests.unit.golden import assert_golden, structure
+from tests.unit.recorded import recorded, recorded_text
+from tests.unit.trials import SCALING, SPREAD, run, timing_round
+
+BOTH = [
+    (*timing_round(n, 10.0, 5.5 + n / 100, 10.4), *timing_round(n, 10.0, 3.0 + n / 100, 11.2, workers=4)[1:])
+    for n in (1, 2, 3, 4)
+]
+POLLUTED = {"2": "baseline: other programs kept 0.60 cores busy (limit 0.25)"}
+
+
+@pytest.fixture(scope="module")
+def passed() -> Summary:
+    return summarise(run(*BOTH, counts=(2, 4), polluted=POLLUTED), SPREAD, SCALING)
+
+
+@pytest.fixture(scope="module")
+def passed_page(passed: Summary) -> str:
+    return page(Material(passed, SCALING, ("results/measurements.json", "evidence/raylet.out"), tests=True))
+
+
+@pytest.fixture(scope="module")
+def real() -> Summary:
+    return summarise(recorded(), Spread.load(), SCALING)
+
+
+def test_the_markdown_of_a_run_that_passed(passed: Summary) -> None:
+    assert_golden("passed.md", markdown(passed))
+
+
+def test_the_markdown_of_a_recorded_run(real: Summary) -> None:
+    assert_golden("recorded.md", markdown(real))
+
+
+def test_the_page_of_a_run_that_passed(passed_page: str) -> None:
+    assert_golden("passed.html", structure(passed_page))
+
+
+def test_the_page_of_a_recorded_run(real: Summary) -> None:
+    assert_golden("recorded.html", structure(page(Material(real, SCALING))))
+
+
+def test_the_terminal_block_of_a_run_that_passed(passed: Summary) -> None:
+    assert_golden("passed.txt", comparison_block(passed, seconds=161.0))
+
+
+def test_the_terminal_block_of_a_recorded_run(real: Summary) -> None:
+    assert_golden("recorded.txt", comparison_block(real))
+
+
+def test_another_module_adds_a_section_before_the_links(passed: Summary) -> None:
+    history = Section("history", "History", lambda _: "<p>three runs</p>")
+    absent = Section("nothing", "Nothing", lambda _: "")
+
+    made = page(Material(passed, files=("junit.xml",)), [history, absent])
+
+    assert '<section id="history" class="wide"><h2>History</h2><p>three runs</p></section><section id="files"' in made
+    assert '<a href="#history">History</a>' in made
+    assert "nothing" not in re.findall(r'id="(\w+)"', made)
+
+
+def test_what_a_run_says_cannot_break_the_page() -> None:
+    failed = run(accuracy=[], failures=(Failure("run", "Infra", "<script>alert(1)</script> & more", ""),))
+    summary = summarise(failed, SPREAD)
+
+    assert "<script>" not in page(Material(summary))
+    assert "<script>" not in markdown(summary)
+
+
+def test_the_page_needs_nothing_from_the_network_and_no_script(passed_page: str) -> None:
+    made = framed(passed_page, "")
+
+    assert re.findall(r"(?:src|href)=\"(?:https?:)?//[^\"]+", made) == []
+    assert "<script" not in made
+    assert "url(http" not in made
+
+
+PYTEST_HTML = (
+    '<!DOCTYPE html>\n<html>\n  <head>\n    <meta charset="utf-8"/>\n  </head>\n  <body>\n'
+    '    <h1 id="title">t</h1>\n'
+    '    <p>Report generated on today</p>\n    <div id="environment-header">\n      <h2>Environment</h2>\n    </div>\n'
+    '    <table id="environment"></table>\n    <h2>Summary</h2>\n    OURS\n    <p class="run-count">2 tests</p>\n'
+    '    <input checked="true" class="filter" name="x" type="checkbox" data-test-result="failed" >\n'
+    '    <table id="results-table">\n      <thead>\n      </thead>\n    </table>\n'
+    "  <footer>\n  </footer>\n  </body></html>"
+)
+
+
+def test_pytests_page_opens_with_ours_and_its_environment_comes_last() -> None:
+    made = reframed(PYTEST_HTML)
+
+    places = [made.index(each) for each in ("<header>", "<main>", "OURS", "2 tests", 'id="environment"', "</main>")]
+    assert places == sorted(places)
+    assert '<html lang="en">' in made
+    assert '<meta name="viewport" content="width=device-width, initial-scale=1"/>' in made
+    assert '<input aria-label="show failed" checked' in made
+    boxed = r'role="region"[^>]*><table id="results-table">\s*<thead>\s*</thead>\s*</table></div>'
+    assert re.search(boxed, made)
+
+
+def test_a_page_of_another_version_of_pytest_html_is_left_as_it_is_where_it_differs() -> None:
+    assert reframed("<html><body>other</body></html>") == '<html lang="en"><body>other</body></html>'
+
+
+def test_our_part_is_made_anew_in_a_page_of_the_same_measurements_and_in_no_other() -> None:
+    kept = f"<table>{marked('old', 'measurements')}</table>"
+
+    assert respliced(kept, "new", "measurements") == f"<table>{marked('new', 'measurements')}</table>"
+    assert respliced(kept, "new", "of another run") is None
+    assert respliced("<table></table>", "new", "measurements") is None
+
+
+def test_every_report_is_made_again_from_the_json_alone(tmp_path: Path, passed: Summary) -> None:
+    made = {str(file.relative_to(tmp_path)) for file in write_reports("{}", passed, SCALING, tmp_path)}
+
+    assert made == {
+        "report.html",
+        "summary.md",
+        "results/comparison.json",
+        "results/baseline_results.json",
+        "results/ray_results_2workers.json",
+        "results/ray_results_4workers.json",
+    }
+    assert "made from the measurements alone" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not list(tmp_path.rglob(".partial*"))
+
+
+def test_pytests_table_of_tests_stays_when_its_run_is_made_again(tmp_path: Path, real: Summary) -> None:
+    page_of_pytest = f"<html>{marked('old', recorded_text())}<table>tests</table></html>"
+    (tmp_path / "report.html").write_text(page_of_pytest, encoding="utf-8")
+
+    list(write_reports(recorded_text(), real, SCALING, tmp_path))
+
+    made = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<table>tests</table></html>" in made
+    assert "INCONCLUSIVE" in made
+
+
+def test_measurements_are_found_in_a_folder_of_reports_or_named_themselves(tmp_path: Path) -> None:
+    file = tmp_path / "results" / "measurements.json"
+    file.parent.mkdir()
+    file.write_text("{}")
+
+    assert measurements_file(tmp_path) == measurements_file(file) == measurements_file(file.parent) == file
+    with pytest.raises(MissingFigure, match=r"elsewhere: no measurements\.json there"):
+        measurements_file(tmp_path / "elsewhere")
+
+
+def test_only_files_that_exist_are_linked(tmp_path: Path) -> None:
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / "files.txt").write_text("raylet.out\nhead.out")
+    (tmp_path / "junit.xml").write_text("<x/>")
+
+    assert beside(tmp_path) == ("junit.xml", "evidence/raylet.out", "evidence/head.out")
+
+
+def test_a_failing_row_shows_the_cause_the_rounds_and_the_ends_of_the_logs(passed: Summary) -> None:
+    log = "\n".join(f"line {number}" for number in range(1000))
+
+    row = evidence_row("Failed: <slow>", passed, passed.of(2), {"raylet.out": log})
+
+    assert "Failed: &lt;slow&gt;" in row
+    assert row.count("<tr>") == 1 + 4
+    assert POLLUTED["2"] in row
+    assert "line 999" in row
+    assert "line 950" not in row
+    assert row.count("line ") == LINES
+    assert '<a href="evidence/raylet.out">raylet.out</a>' in row
+
+
+def test_a_row_is_never_longer_than_a_page_can_carry() -> None:
+    row = evidence_row("Infra: gone", None, None, {f"{n}.out": "x" * 200_000 for n in range(30)})
+
+    assert len(row) < 9 * CHARACTERS
+    assert row.count("<pre") == 8
+
+
+def test_logs_that_another_row_shows_are_not_repeated() -> None:
+    row = evidence_row("Infra: gone", None, None, {"raylet.out": "died"}, shown_in="test_first")
+
+    assert "The logs are in the row of test_first." in row
+    assert "died" not in row
+
+
+def test_the_headline_of_a_run_without_measurements_is_in_the_golden_style() -> None:
+    assert nothing_measured([("A.", "B.")]).sentence == "The run ended before its first measurement. INFRA."

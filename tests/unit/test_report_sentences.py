@@ -1,0 +1,111 @@
+"""What the page says first: one sentence with the numbers, and what to do next when it is not PASS."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fixtures.measurement import Failure, Run
+from fixtures.report.sentences import headline, nothing_measured
+from fixtures.summary import summarise
+from fixtures.verdict import Outcome
+from tests.unit.trials import SETTINGS, SPREAD, measurement, run, spec, timing_round, with_all_epochs
+
+FAST = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in (1, 2, 3)]
+SLOW = [timing_round(number, 10.0, 8.0 + number / 100, 10.4) for number in (1, 2, 3)]
+WILD = [timing_round(number, 10.0, 5.0 + number, 10.4) for number in (1, 2, 3)]
+CROWDED = [timing_round(number, 10.0, 8.0 + number / 100, 15.0) for number in (1, 2, 3)]
+BOTH = [(*FAST[n - 1], *timing_round(n, 10.0, 3.0 + n / 100, 11.2, workers=4)[1:]) for n in (1, 2, 3)]
+
+
+def said(measured: Run) -> str:
+    return headline(summarise(measured, SPREAD)).sentence
+
+
+def steps(measured: Run) -> str:
+    return " ".join(headline(summarise(measured, SPREAD)).next)
+
+
+def test_a_pass_is_one_sentence_with_interval_share_proof_and_threshold_and_asks_for_nothing() -> None:
+    found = headline(summarise(run(*FAST), SPREAD))
+
+    assert found.sentence == (
+        "2 workers are 1.81x as fast as the baseline, 95 % interval 1.80 to 1.82, 0.94 of what this machine can show. "
+        "Same work proven. PASS at 1.50x."
+    )
+    assert (found.outcome, found.next, found.why) == (Outcome.PASS, (), "")
+
+
+def test_the_comparison_that_decides_the_verdict_speaks_first() -> None:
+    slow_fours = [(*FAST[n - 1], *timing_round(n, 10.0, 8.0 + n / 100, 11.2, workers=4)[1:]) for n in (1, 2, 3)]
+
+    found = headline(summarise(run(*slow_fours, counts=(2, 4)), SPREAD))
+
+    assert found.sentence.startswith("4 workers are 1.25x")
+    assert found.outcome is Outcome.REGRESSION
+    assert [each[:9] for each in found.others] == ["2 workers"]
+
+
+def test_of_several_that_pass_the_fastest_speaks_first() -> None:
+    assert said(run(*BOTH, counts=(2, 4))).startswith("4 workers are 3.31x")
+
+
+@pytest.mark.parametrize(
+    ("measured", "advice"),
+    [
+        pytest.param(run(*SLOW), "look at what they do besides computing, the all-reduce first", id="slow workers"),
+        pytest.param(
+            run(*[timing_round(n, 10.0, 6.8 + n / 100, 13.2) for n in (1, 2, 3)]), "what else the cores", id="near"
+        ),
+        pytest.param(
+            run(*[timing_round(n, 10.0, 8.0 + n / 100) for n in (1, 2, 3)]), "compare OLD NEW", id="slow, no ceiling"
+        ),
+        pytest.param(run(*WILD), "run more rounds (--rounds=24 --time-budget=30m)", id="straddles"),
+        pytest.param(run(FAST[0], settings=replace(SETTINGS, rounds=1)), "run it without --quick", id="one round"),
+        pytest.param(run(*WILD, budget_ended=True), "--time-budget=30m", id="budget"),
+        pytest.param(run(*CROWDED), "no training can show 1.5x on it", id="ceiling below"),
+        pytest.param(
+            run(*FAST, polluted=dict.fromkeys("123", "noise")), "stop what else runs on this machine", id="polluted"
+        ),
+        pytest.param(run(usable_cores=1), "at least 2 free cores, or ask for --workers=1 at most", id="few cores"),
+        pytest.param(run(accuracy=[measurement(spec(0))]), "the logs in evidence/", id="missing trial"),
+        pytest.param(
+            run(accuracy=[], failures=(Failure("run", "Infra", "A node is gone.", ""),)), "run it again", id="infra"
+        ),
+    ],
+)
+def test_what_to_do_next_is_about_what_happened(measured: Run, advice: str) -> None:
+    assert advice in steps(measured)
+
+
+def test_a_count_that_does_not_fit_the_machine_is_no_failure_but_says_what_it_needs() -> None:
+    found = headline(summarise(run(*BOTH, counts=(2, 4), usable_cores=2), SPREAD))
+
+    assert found.outcome is Outcome.PASS
+    assert found.sentence.startswith("2 workers")
+    assert found.next == ("Run 4 workers on a machine with at least 4 free cores, or ask for --workers=2 at most.",)
+
+
+def test_unequal_work_has_no_speedup_and_no_threshold_in_its_sentence() -> None:
+    parallel = measurement(spec(2))
+    unequal = replace(parallel, result=with_all_epochs(parallel.result, loss=0.9))
+
+    measured = run(*FAST, accuracy=[measurement(spec(0)), unequal])
+
+    assert said(measured) == "2 workers: no speedup measured. Same work NOT proven. REGRESSION."
+    assert "No speedup counts before accuracy and same work are shown" in steps(measured)
+
+
+def test_a_trial_that_is_missing_leaves_nothing_to_compare() -> None:
+    assert said(run(accuracy=[measurement(spec(0))])) == (
+        "2 workers: no speedup measured. Same work not compared. REGRESSION."
+    )
+
+
+def test_a_run_without_any_measurement_names_each_cause_once_and_its_remedy() -> None:
+    found = nothing_measured([("No port is free.", "Free one."), ("No port is free.", "Free one.")])
+
+    assert found.why == "No port is free."
+    assert found.next == ("Free one.", "Nothing was learnt about speed: run it again once the cause is gone.")
+    assert found.outcome is Outcome.INFRA
