@@ -34,6 +34,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--collective", choices=("auto", "ring", "tensorflow"), default="auto")
     parser.add_argument("--probe", action="store_true", help="run the equivalence probe first")
     parser.add_argument("--evaluate", action="store_true", help="test accuracy after every epoch")
+    parser.add_argument("--slowdown", type=float, default=0.0, help="share by which each step is delayed on purpose")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that copies may train")
     parser.add_argument("--wait-for-start", action="store_true", help=f"print {READY}, then wait for a line")
     options = parser.parse_args(arguments)
@@ -41,6 +42,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--batch-size {options.batch_size} cannot be divided among --workers {options.workers}")
     if options.epochs < 1 or options.cpus < 1 or options.copies < 1 or (options.copies > 1 and options.workers):
         parser.error("--epochs, --cpus and --copies start at 1, and --copies needs --workers 0")
+    if not 0 <= options.slowdown <= 1 or (options.slowdown and not options.workers):
+        parser.error("--slowdown is a share from 0 to 1, of workers alone: a baseline is never slowed down")
     return options
 
 
@@ -66,6 +69,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         collective=options.collective,
         probe=options.probe,
         evaluate=options.evaluate,
+        slowdown=options.slowdown,
     )
     if options.workers:
         from trainer import ray_train  # noqa: PLC0415 - the baseline imports no Ray

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -110,6 +111,52 @@ class RingCollective:
     def close(self) -> None:
         """Close both sockets."""
         self._ring.close()
+
+
+class Delayed:
+    """Another collective that sleeps after each sum: a slowdown that is asked for, to see it caught.
+
+    It sleeps the given share of the time since it last woke up, so that each step takes so much longer.
+    Waiting costs no CPU, which the other rank may need.
+
+    Args:
+        inner: does the work.
+        share: of a step's time.
+        clock: seconds; injectable for tests.
+        sleep: takes seconds; injectable for tests.
+    """
+
+    def __init__(
+        self,
+        inner: Collective,
+        share: float,
+        clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._inner, self._share, self._clock, self._sleep = inner, share, clock, sleep
+        self.name = inner.name
+        self._awake = clock()
+
+    def pause(self, vector: Vector) -> Vector:
+        """Sleep for this step's delay; the vector passes through."""
+        self._sleep((self._clock() - self._awake) * self._share)
+        self._awake = self._clock()
+        return vector
+
+    def all_reduce(self, vector: Any) -> Any:
+        """The inner collective's sum, later."""
+        total = tf.numpy_function(self.pause, [self._inner.all_reduce(vector)], vector.dtype, stateful=True)
+        total.set_shape(vector.shape)
+        return total
+
+    def barrier(self) -> None:
+        """The inner barrier; the time before it, such as an evaluation's, belongs to no step."""
+        self._inner.barrier()
+        self._awake = self._clock()
+
+    def close(self) -> None:
+        """As the inner collective."""
+        self._inner.close()
 
 
 def connect(name: str, rank: int, world_size: int, environ: Mapping[str, str] = os.environ) -> Collective:

@@ -80,13 +80,36 @@ class Means:
 
 
 @dataclass(frozen=True)
+class Hardware:
+    """The machine that a rank ran on, by what is soldered in or allotted, not by what is installed.
+
+    Attributes:
+        cpu: the processor's name, as the system has it.
+        architecture: such as x86_64.
+        cores: of the machine, whether or not this process may use them.
+        memory_gib: of the machine or, where it is less, of the cgroup; whole GiB.
+    """
+
+    cpu: str
+    architecture: str
+    cores: int
+    memory_gib: int
+
+
+@dataclass(frozen=True)
 class RankRecord:
     """Everything that one rank hands over about itself.
+
+    What has a default is absent from records of an older trainer.
 
     Attributes:
         collective: how it added its gradient to the others'; "none" when it is alone.
         means: what it computed with.
         marks: unix time at which each phase of this process ended, in order.
+        hardware: what it ran on; None when it did not say.
+        kernel: release of the operating system's kernel; empty when it did not say.
+        calibration_seconds: of a fixed computation, right before training; None when it was not made.
+        slowdown: share by which each step was delayed on purpose; 0 for a rank that was left alone.
     """
 
     rank: int
@@ -101,6 +124,10 @@ class RankRecord:
     epochs: tuple[EpochRecord, ...]
     probe: Probe | None
     marks: dict[str, float]
+    hardware: Hardware | None = None
+    kernel: str = ""
+    calibration_seconds: float | None = None
+    slowdown: float = 0.0
 
 
 @dataclass(frozen=True)

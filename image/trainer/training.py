@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import socket
 import time
 from collections.abc import Callable
@@ -14,7 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import data, model, schedule
-from trainer.collective import Collective, connect
+from trainer.collective import Collective, Delayed, connect
+from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
 from trainer.result import EpochRecord, Means, Probe, RankRecord
 from trainer.work import Work
@@ -56,6 +58,8 @@ def train(
     """
     configure_threads(work.threads)
     collective = connect(work.collective, rank, world_size)
+    if work.slowdown:
+        collective = Delayed(collective, work.slowdown)
     mnist = data.load(Path(work.data))
     marks["data"] = time.time()
     progress({"phase": "build"})
@@ -67,6 +71,8 @@ def train(
         progress({"phase": "probe"})
         probe = loop.probe()
         marks["probe"] = time.time()
+    calibration = calibrate()
+    marks["calibrate"] = time.time()
     wait_for_start()
     records = []
     for epoch in range(work.epochs):
@@ -98,6 +104,10 @@ def train(
         epochs=tuple(records),
         probe=probe,
         marks=marks,
+        hardware=hardware(),
+        kernel=platform.release(),
+        calibration_seconds=calibration,
+        slowdown=work.slowdown,
     )
 
 

@@ -18,6 +18,7 @@ class Work:
         collective: "auto", "ring" or "tensorflow".
         probe: whether to run the equivalence probe before training.
         evaluate: whether rank 0 computes the test accuracy after every epoch.
+        slowdown: share of its time by which each step is delayed on purpose.
     """
 
     seed: int
@@ -28,3 +29,4 @@ class Work:
     collective: str
     probe: bool
     evaluate: bool
+    slowdown: float = 0.0

@@ -55,7 +55,15 @@ class FakeJobs(JobsClient):
         assert list(entrypoint[:3]) == ["python", "-m", "trainer"]
         options = trainer.parse(entrypoint[3:])
         kind = "ceiling" if options.copies > 1 else "accuracy" if options.evaluate else "timing"
-        of = TrialSpec(kind, options.workers, options.copies, options.epochs, options.seed, options.probe)  # type: ignore[arg-type]
+        of = TrialSpec(
+            kind,  # type: ignore[arg-type]
+            options.workers,
+            options.copies,
+            options.epochs,
+            options.seed,
+            options.probe,
+            options.slowdown,
+        )
         self.submitted.append(of)
         self.commands.append(list(entrypoint))
         self.cpus.append(cpus)

@@ -90,3 +90,15 @@ def test_a_trial_of_a_timing_round_that_is_not_as_asked_is_a_regression(which: i
 
     assert verdict.outcome is Outcome.REGRESSION
     assert verdict.why == f"{trials[which].spec.name}: asked for global batch size 6000, trained with 256."
+
+
+def test_a_worker_that_was_slower_on_purpose_than_asked_is_no_honest_trial() -> None:
+    for asked, did in ((0.0, 0.15), (0.15, 0.0), (0.15, 0.3)):
+        of = replace(TWO, slowdown=asked)
+        with pytest.raises(UnequalWork, match=f"asked for an injected slowdown of {asked}, trained with {did}"):
+            prove_as_asked(of, BATCH, with_rank(result(of), 1, slowdown=did))
+
+
+def test_a_baseline_that_was_slowed_down_is_found_whatever_the_workers_were_asked() -> None:
+    with pytest.raises(UnequalWork, match=r"^baseline: asked for an injected slowdown of 0\.0, trained with 0\.15\.$"):
+        prove_as_asked(spec(0), BATCH, with_rank(result(spec(0)), 0, slowdown=0.15))

@@ -161,3 +161,14 @@ def test_a_round_fits_when_it_is_expected_to_end_within_the_budget() -> None:
 
     assert fits_budget([BASELINE, TWO], seen, elapsed=85.0, budget=100.0)
     assert not fits_budget([BASELINE, TWO], seen, elapsed=85.1, budget=100.0)
+
+
+def test_an_injected_slowdown_is_the_workers_alone_never_the_baselines_or_the_ceilings() -> None:
+    settings = Settings(inject_slowdown=0.15)
+
+    for trial in (*accuracy_trials(settings, [1, 2]), *timing_round(settings, [1, 2], 1)):
+        assert trial.slowdown == (0.15 if trial.workers else 0.0)
+
+
+def test_a_round_that_is_run_again_measures_no_ceiling() -> None:
+    assert {trial.kind for trial in timing_round(Settings(), [2, 4], 13, ceiling=False)} == {"timing"}

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fixtures.measurement import Failure, Run
 from fixtures.report.page import page
 from fixtures.reporting import BenchmarkWarning, TrialClock
 from fixtures.verdict import Outcome
-from tests.unit.trials import measurement, run, spec, timing_round
+from tests.unit.trials import SETTINGS, measurement, run, slowed, spec, timing_round
 
 pytest_plugins = ["pytester"]
 
@@ -65,6 +66,7 @@ WILD = [timing_round(number, 10.0, 5.0 + number, 10.4) for number in (1, 2, 3)]
 LOST = run(accuracy=[], failures=(Failure("run", "Infra", "Node worker-2 is gone.", "See the evidence."),))
 NO_ACCURACY = run(accuracy=[measurement(spec(0))])
 DRAWN = page
+SLOWED = slowed(run(*FAST, settings=replace(SETTINGS, inject_slowdown=0.15)), 0.15)
 FILES = {
     "report.html",
     "summary.md",
@@ -74,6 +76,7 @@ FILES = {
     "results/baseline_results.json",
     "results/ray_results_2workers.json",
     "results/comparison.json",
+    "history/0001_unversioned_19700101_001716.json",
 }
 
 
@@ -95,7 +98,7 @@ def replay(pytester: pytest.Pytester, measured: Run, *options: str, conftest: st
 
 def left(pytester: pytest.Pytester) -> set[str]:
     out = pytester.path / "out"
-    return {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
+    return {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file() and file.name != ".lock"}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,22 @@ def test_every_file_lies_in_the_reports_folder_and_no_half_one_beside_it(pyteste
 
     assert left(pytester) == FILES
     assert not list((pytester.path / "out").glob(".partial*"))
+
+
+def test_a_run_with_an_injected_slowdown_says_so_everywhere_and_is_not_kept_in_the_history(
+    pytester: pytest.Pytester,
+) -> None:
+    shown = replay(pytester, SLOWED)
+
+    shown.stdout.fnmatch_lines(["*INJECTED SLOWDOWN OF 15.0%*", "*not in the history*"])
+    out = pytester.path / "out"
+    assert "INJECTED SLOWDOWN OF 15.0%" in (out / "report.html").read_text()
+    assert 'name="injected_slowdown" value="0.15"' in (out / "junit.xml").read_text()
+    comparison = json.loads((out / "results/comparison.json").read_text())
+    assert comparison["injected_slowdown"] == comparison["ray_distributed"]["injected_slowdown"] == 0.15
+    assert comparison["baseline"]["injected_slowdown"] == 0
+    assert comparison["comparison"]["why"].startswith("WITH AN INJECTED SLOWDOWN OF 15.0% OF EACH STEP: ")
+    assert not (out / "history").exists()
 
 
 def test_a_run_that_failed_leaves_the_files_it_has_the_figures_for(pytester: pytest.Pytester) -> None:

@@ -105,6 +105,8 @@ def test_a_trial_file_holds_the_figures_of_the_accuracy_trial_and_the_times_of_t
         "batch_size": 6000,
         "seed": 1,
         "collective": "ring",
+        "injected_slowdown": 0.0,
+        "calibration_seconds": None,
         "phases_seconds": {"submit": 1.0, "import": 1.0, "data": 1.0, "build": 1.0, "train": 16.0, "finish": 2.0},
         "versions": {"tensorflow-cpu": "2.21.0", "python": "3.11.7"},
     }

@@ -90,6 +90,8 @@ def test_a_worker_count_given_twice_is_refused() -> None:
             "--build-args='BASE': expected NAME=VALUE pairs such as BASE_IMAGE=mirror/python:3.11.",
         ),
         ("kuberay_chart", "no", "--kuberay-chart='no': expected a path that exists, there is no 'no'."),
+        ("inject_slowdown", "15%", "--inject-slowdown='15%': expected a share from 0 to 1 such as 0.15."),
+        ("inject_slowdown", "1.5", "--inject-slowdown='1.5': expected a share from 0 to 1 such as 0.15."),
         ("collective", "NCCL", f"--collective='NCCL': expected one of {', '.join(COLLECTIVES)}."),
     ],
 )
@@ -237,6 +239,16 @@ def test_what_was_given_explicitly_wins_over_quick() -> None:
     assert build({"quick": True, "epochs": "5"}, {}).epochs == 5
     assert build({"quick": True}, {"EPOCHS": "5"}).epochs == 5
     assert build({"quick": True, "rounds": "2"}, {}).rounds == 2
+
+
+def test_regression_means_24_rounds_unless_told_otherwise() -> None:
+    assert (build({"regression": True}, {}).rounds, build({"regression": True}, {}).time_budget) == (24, 7200.0)
+    assert build({"regression": True, "rounds": "12"}, {}).rounds == 12
+    assert build({}, {}, {"regression": "true", "rounds": "6"}).rounds == 24
+
+
+def test_a_quick_run_has_nothing_to_compare() -> None:
+    assert refusal({"quick": True, "regression": True}).startswith("--regression and --quick: ")
 
 
 def test_a_flag_can_be_set_by_an_ini_file_and_refuses_other_words() -> None:

@@ -35,6 +35,8 @@ def test_the_defaults_are_those_of_the_suite() -> None:
         ("--workers 0 --copies 0", "--epochs, --cpus and --copies start at 1"),
         ("--workers 2 --copies 2", "--copies needs --workers 0"),
         ("--workers 2 --collective telepathy", "argument --collective: invalid choice: 'telepathy'"),
+        ("--workers 2 --slowdown 1.5", "--slowdown is a share from 0 to 1, of workers alone"),
+        ("--workers 0 --slowdown 0.15", "a baseline is never slowed down"),
         ("--workers 2 --fast", "unrecognized arguments: --fast"),
     ],
 )

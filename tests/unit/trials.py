@@ -116,6 +116,7 @@ def result(of: TrialSpec, seconds: float = 10.0) -> TrialResult:
             ),
             probe=probe(of.seed) if of.probe else None,
             marks={"import": 1002.0, "data": 1003.0, "build": 1004.0, "train": 1004.0 + seconds},
+            slowdown=of.slowdown,
         )
         for rank in range(max(world_size, of.copies))
     ]
@@ -198,3 +199,14 @@ def run(
         phases={"cluster": 3.0, "accuracy": 60.0, "timing": 90.0},
         budget_ended=budget_ended,
     )
+
+
+def slowed(made: Run, share: float) -> Run:
+    """The run as it would be had its workers been asked to be slower, and been."""
+    trials = []
+    for each in made.measurements:
+        if each.spec.workers:
+            result = with_all_ranks(each.result, slowdown=share)
+            each = replace(each, spec=replace(each.spec, slowdown=share), result=result)  # noqa: PLW2901
+        trials.append(each)
+    return replace(made, measurements=tuple(trials))
