@@ -26,7 +26,9 @@ FIELDS = ("authOptions", "headGroupSpec", "rayVersion", "workerGroupSpecs")
 
 def definition(**metadata: Any) -> dict[str, Any]:
     """KubeRay's RayCluster, served."""
-    schema = {"openAPIV3Schema": {"properties": {"spec": {"properties": {each: {} for each in FIELDS}}}}}
+    schema: dict[str, Any] = {
+        "openAPIV3Schema": {"properties": {"spec": {"properties": {each: {} for each in FIELDS}}}}
+    }
     names = {"group": "ray.io", "names": {"plural": "rayclusters"}, "versions": [{"name": "v1", "schema": schema}]}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -139,6 +141,7 @@ class Dashboard(ThreadingHTTPServer):
 
     def __init__(self, server: Server) -> None:
         self.kubernetes = server
+        self.version = "2.60.0"
         super().__init__(("127.0.0.1", 0), _Answers)
 
 
@@ -159,7 +162,7 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _said(self) -> Any:
         if self.path == "/api/version":
-            return {"ray_version": "2.60.0"}
+            return {"ray_version": self.server.version}
         if self.path == "/api/jobs/":
             return []
         nodes = []

@@ -19,6 +19,7 @@ from fixtures.kubernetes.api import Api
 from fixtures.kubernetes.builders import Builder
 from fixtures.kubernetes.provider import KubernetesProvider, Plan
 from fixtures.kubernetes.tools import Completed, Tool
+from fixtures.ray_state import node_states
 from tests.unit.fake_helm import FakeHelm
 from tests.unit.fake_kuberay import DIGEST, IMAGE, SPACE, Dashboard, Server, make_chart
 from tests.unit.recordings import node
@@ -32,8 +33,8 @@ class World:
         trap: the step that fails, whether "before" or "after" it is done, and how.
     """
 
-    def __init__(self, folder: Path, server: Server) -> None:
-        self.folder, self.server = folder, server
+    def __init__(self, folder: Path, server: Server, dashboard: Dashboard) -> None:
+        self.folder, self.server, self.dashboard = folder, server, dashboard
         self.steps: list[str] = []
         self.trap: tuple[str, str, BaseException] | None = None
         self.said: list[str] = []
@@ -59,7 +60,7 @@ class World:
         self, engine: Engine | None = None, supply: Supply | None = None, **options: Any
     ) -> KubernetesProvider:
         """One that was just made; `options` are the plan's, or `chart`, or `versions`."""
-        own = {key: options.pop(key) for key in ("chart", "versions", "environ") if key in options}
+        own: dict[str, Any] = {key: options.pop(key) for key in ("chart", "versions", "environ") if key in options}
         plan = Plan(**{"namespace": SPACE, "workers": 2, "cpus": 1, **options})
         given: dict[str, Any] = {"chart": self.chart, "versions": lambda **_: (), **own}
         environ = given.pop("environ", {"PATH": ""})
@@ -178,7 +179,7 @@ class Kubectl(Tool):
         answers: pod -> what it says instead of "all is well".
     """
 
-    def __init__(self, world: World, path: Path | None = Path("/usr/bin/kubectl")) -> None:
+    def __init__(self, world: World, path: Path | None = Path("/nowhere/kubectl")) -> None:
         super().__init__("kubectl", {})
         self._world, self.path = world, path
         self.asked: dict[str, list[str]] = {}
@@ -210,7 +211,7 @@ def world(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
         stack.callback(dashboard.shutdown)
         server.node_port = dashboard.server_address[1]
         server.put({"apiVersion": "v1", **node("a", cpu="8", memory="32Gi")})
-        made = World(folder, server)
+        made = World(folder, server, dashboard)
 
         class Noted(Api):
             """Notes what is done by it."""
@@ -235,11 +236,9 @@ def world(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
         def tool(name: str, environ: Mapping[str, str]) -> Tool:
             return {"helm": made.helm, "kubectl": made.kubectl}.get(name) or Tool(name, environ)
 
-        asked = module.node_states
-
         def nodes(dashboard: str, token: str) -> Any:
             with made.step("Ray's nodes"):
-                return asked(dashboard, token)
+                return node_states(dashboard, token)
 
         patch.setattr(module, "Api", Noted)
         patch.setattr(module, "Tool", tool)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -121,3 +123,23 @@ def test_the_display_writes_only_what_it_is_given_a_pen_for() -> None:
     Display(write, live=True).end()
 
     assert pen == []
+
+
+def test_two_threads_do_not_write_at_once() -> None:
+    writing: list[str] = []
+    overlaps: list[str] = []
+
+    def write(text: str) -> None:
+        writing.append(text)
+        time.sleep(0.002)
+        overlaps.extend(writing[1:])
+        writing.remove(text)
+
+    display = Display(write, live=False)
+    threads = [threading.Thread(target=display.line, args=(f"line {number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert overlaps == []

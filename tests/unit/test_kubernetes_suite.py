@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from contextlib import nullcontext
 from pathlib import Path
@@ -116,6 +117,31 @@ def test_a_run_on_kubernetes_shows_its_options_and_a_run_here_does_not(
     assert all(f" {flag}=" in shown for flag in flags)
     assert "nodes=3" in shown
     assert not any(f" {flag}=" in plain for flag in flags)
+
+
+class Impatient(FakeProvider):
+    """Whose evidence somebody interrupts."""
+
+    removed = False
+
+    def collect_evidence(self, into: Path) -> None:
+        raise KeyboardInterrupt
+
+    def down(self) -> None:
+        self.removed = True
+
+
+def test_an_interrupt_while_evidence_is_collected_does_not_leave_the_cluster(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = Impatient(2, 1, fails="No cluster today.")
+    monkeypatch.setattr(suite, "make_provider", lambda *_: provider)
+    monkeypatch.delattr(suite, "pytest_configure")
+
+    with contextlib.suppress(KeyboardInterrupt):
+        run_suite(pytester)
+
+    assert provider.removed
 
 
 def test_the_end_to_end_tests_are_the_same_on_kubernetes(

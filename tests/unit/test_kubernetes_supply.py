@@ -133,11 +133,13 @@ def test_an_image_that_docker_has_is_not_built(docker: StandIns, context: Path) 
 def test_a_build_that_fails_ends_the_start_with_its_cause(docker: StandIns, context: Path) -> None:
     docker.answer("docker build", err="ERROR: No matching distribution found for ray==2.60.0\n", code=1)
     image = supply(Nodes(), docker, context)
+    said: list[str] = []
 
-    image.begin(heard().append)
+    image.begin(said.append)
 
     with pytest.raises(Infra, match="No matching distribution") as failed:
         image.bring(["a"], heard().append)
+    assert "the image could not be built: `docker build` ended with exit code 1" in said[-1]
     assert "--build-args" in failed.value.remedy
 
 

@@ -159,6 +159,19 @@ def test_versions_that_do_not_fit_are_a_problem_before_anything_is_started(world
     assert world.writes() == []
 
 
+def test_the_ray_in_a_ready_made_image_is_compared_as_soon_as_it_answers(world: World) -> None:
+    class ReadyMade(Supply):
+        def versions(self) -> dict[str, str | None]:
+            return {**super().versions(), "image_ray": None, "image_python": None}
+
+    world.dashboard.version = "2.61.0"
+    provider = world.provider(supply=ReadyMade(world), versions=handshake)
+    assert provider.preflight() == ()
+
+    with pytest.raises(Infra, match=r"The image has Ray 2\.61\.0, the harness has Ray 2\.60\.0\."):
+        provider.up(world.said.append)
+
+
 @pytest.mark.parametrize(("part", "step"), [("kubernetes", "cluster"), ("operator", "operator")])
 def test_versions_are_asked_again_with_what_the_cluster_says(world: World, part: str, step: str) -> None:
     def versions(**said: str | None) -> tuple[Problem, ...]:
