@@ -1,0 +1,357 @@
+"""The way to the dashboard: a NodePort where one answers, else a port-forward that outlives its pod."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from fixtures.errors import Infra
+from fixtures.jobs import JobsClient
+from fixtures.jobs import Patience as JobsPatience
+from fixtures.kubernetes.forward import NodePort, Patience, PortForward, Target, reach
+
+STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
+TOKEN = "t0ken"
+LIMIT = 30.0
+"""Seconds until a test counts as hanging."""
+
+HASTE = Patience(
+    connect=5, read=20, node_port=0, probe=0.02, look=0.01, backoff=0.02, longest=0.1, hang=20, outage=20, start=20
+)
+"""Looks often and gives up late: no test is to fail because the machine is busy."""
+
+
+@dataclass
+class Ray:
+    """A dashboard that knows its version and one job."""
+
+    port: int = 0
+    version: str = '{"ray_version": "2.60.0"}'
+    code: int = 200
+    requests: int = 0
+
+
+@pytest.fixture
+def ray() -> Iterator[Ray]:
+    state = Ray()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.requests += 1
+            body = (state.version if self.path == "/api/version" else json.dumps({"status": "RUNNING"})).encode()
+            self.send_response(state.code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    state.port = server.server_address[1]
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=5)
+
+
+@dataclass
+class StandIn:
+    """Tells the stand-in what to do, and knows what it was asked."""
+
+    home: Path
+    target: Target
+
+    def mode(self, mode: str) -> None:
+        beside = self.home / "mode.new"
+        beside.write_text(mode)
+        beside.replace(self.home / "mode")
+
+    @property
+    def calls(self) -> list[str]:
+        file = self.home / "calls"
+        return [line.split(" ", 1)[1] for line in file.read_text().splitlines()] if file.exists() else []
+
+    @property
+    def pids(self) -> list[int]:
+        file = self.home / "calls"
+        return [int(line.split()[0]) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, ray: Ray) -> Iterator[StandIn]:
+    program = tmp_path / "kubectl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {STAND_IN} "$@"\n')
+    program.chmod(0o755)
+    (tmp_path / "upstream").write_text(str(ray.port))
+    environ = {"PATH": os.environ["PATH"], "STAND_IN": str(tmp_path)}
+    stand_in = StandIn(tmp_path, Target(program, environ, Path("/c/config"), "ours", "ns", "e2e-head-svc"))
+    stand_in.mode("forward")
+    yield stand_in
+    left = [pid for pid in stand_in.pids if psutil.pid_exists(pid)]
+    assert not left, "kubectl was left behind"
+
+
+@pytest.fixture
+def forward(kubectl: StandIn) -> Iterator[PortForward]:
+    """A port-forward that has answered."""
+    forward = PortForward(kubectl.target, TOKEN, HASTE)
+    forward.start()
+    yield forward
+    forward.stop()
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + LIMIT
+    while not true():
+        assert time.monotonic() < until, f"{what} within {LIMIT:.0f} s"
+        time.sleep(0.01)
+
+
+def answers(address: str) -> bool:
+    try:
+        return requests.get(f"{address}/api/version", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def ignore(line: str) -> None:
+    """Take a line and forget it."""
+
+
+def test_a_node_port_that_answers_is_taken_and_no_kubectl_is_started(ray: Ray, kubectl: StandIn) -> None:
+    lines: list[str] = []
+
+    route = reach("127.0.0.1", ray.port, kubectl.target, TOKEN, lines.append)
+
+    assert route == NodePort(f"http://127.0.0.1:{ray.port}")
+    assert kubectl.calls == []
+    assert lines == [f"dashboard at http://127.0.0.1:{ray.port}, a NodePort"]
+
+
+@pytest.mark.parametrize("host", [None, "127.0.0.1"])
+def test_without_a_node_port_that_answers_a_port_is_forwarded(host: str | None, kubectl: StandIn) -> None:
+    route = reach(host, 1, kubectl.target, TOKEN, ignore, HASTE)  # nobody listens on port 1
+    try:
+        assert answers(route.address)
+    finally:
+        route.stop()
+
+
+@pytest.mark.parametrize("answer", ["<html>a proxy's page</html>", "[]", '{"version": 1}'])
+def test_something_else_that_answers_on_the_node_port_is_not_taken_for_ray(
+    answer: str, ray: Ray, kubectl: StandIn
+) -> None:
+    ray.version = answer
+    kubectl.mode("notfound")
+    lines: list[str] = []
+
+    with pytest.raises(Infra):
+        reach("127.0.0.1", ray.port, kubectl.target, TOKEN, lines.append, HASTE)
+
+    assert "not Ray's answer" in lines[0]
+
+
+def test_a_refused_token_is_said_at_once_and_not_taken_for_a_way_that_is_closed(ray: Ray, kubectl: StandIn) -> None:
+    ray.code, ray.version = 403, "Forbidden: Invalid authentication token"
+
+    with pytest.raises(Infra, match="HTTP 403: Forbidden: Invalid authentication token"):
+        reach("127.0.0.1", ray.port, kubectl.target, TOKEN, ignore, HASTE)
+
+    assert kubectl.calls == []
+
+
+def test_kubectl_is_told_which_cluster_namespace_and_service_and_to_listen_on_loopback_only(
+    kubectl: StandIn, forward: PortForward
+) -> None:
+    port = forward.address.rsplit(":", 1)[1]
+    assert kubectl.calls == [
+        f"--kubeconfig /c/config --context ours --namespace ns port-forward --address 127.0.0.1 "
+        f"svc/e2e-head-svc {port}:8265"
+    ]
+
+
+def test_the_users_own_config_and_context_are_not_replaced_by_empty_flags(kubectl: StandIn) -> None:
+    command = replace(kubectl.target, kubeconfig=None, context=None).command(40123)
+    assert "--kubeconfig" not in command
+    assert "--context" not in command
+
+
+def test_a_forward_whose_pod_is_gone_comes_back_on_the_same_port(kubectl: StandIn, forward: PortForward) -> None:
+    address = forward.address
+    kubectl.mode("lost")
+    wait_until(lambda: len(kubectl.calls) > 1, "a restart")
+    kubectl.mode("forward")
+    wait_until(lambda: answers(address), "an answer on the old port")
+
+    assert forward.address == address
+    assert set(kubectl.calls) == {kubectl.calls[0]}
+    wait_until(lambda: "error: lost connection to pod" in forward.trouble, "the outage in the evidence")
+
+
+def test_the_next_pod_may_take_its_time(kubectl: StandIn, forward: PortForward) -> None:
+    kubectl.mode("pending")
+    os.kill(kubectl.pids[0], 9)
+    wait_until(lambda: len(kubectl.calls) > 3, "several restarts")
+    kubectl.mode("forward")
+
+    wait_until(lambda: answers(forward.address), "an answer")
+    assert not forward.broken
+
+
+def test_a_forward_that_hangs_with_its_port_open_is_started_anew(kubectl: StandIn) -> None:
+    forward = PortForward(kubectl.target, TOKEN, replace(HASTE, read=0.2, hang=0.2))
+    forward.start()
+    try:
+        kubectl.mode("hang")
+        wait_until(lambda: len(kubectl.calls) > 1, "a restart")
+        kubectl.mode("forward")
+        wait_until(lambda: "no answer for 0.2 s" in forward.trouble, "the outage in the evidence")
+        assert not psutil.pid_exists(kubectl.pids[0])
+    finally:
+        forward.stop()
+
+
+def test_after_an_outage_that_is_too_long_a_client_is_told_the_first_and_the_last_cause(kubectl: StandIn) -> None:
+    forward = PortForward(kubectl.target, TOKEN, replace(HASTE, outage=1.5))
+    forward.start()
+    try:
+        with JobsClient(forward.address, TOKEN, JobsPatience(outage=0.0, poll=0.01)) as jobs:
+            assert jobs.status("job-1")["status"] == "RUNNING"
+            kubectl.mode("dying")
+            wait_until(lambda: forward.broken, "the forward given up")
+            wait_until(lambda: _refused_with_words(forward.address), "an excuse")
+
+            with pytest.raises(Infra) as caught:
+                jobs.status("job-1")
+
+        assert "HTTP 503" in caught.value.cause
+        assert "given up after" in caught.value.cause
+        assert "lost connection to pod (then: error: unable to forward port because pod is not run" in str(caught.value)
+        assert "given up" in forward.trouble
+    finally:
+        forward.stop()
+
+
+def _refused_with_words(address: str) -> bool:
+    try:
+        return requests.get(address, timeout=5).status_code == 503
+    except requests.RequestException:
+        return False
+
+
+def test_a_service_that_does_not_exist_is_said_at_once_in_kubectls_words(kubectl: StandIn) -> None:
+    kubectl.mode("notfound")
+    began = time.monotonic()
+
+    with pytest.raises(Infra, match=r'in ns brings no dashboard: Error from server \(NotFound\): services "e2e-head'):
+        PortForward(kubectl.target, TOKEN, HASTE).start()
+
+    assert time.monotonic() - began < HASTE.start
+
+
+def test_a_pod_that_never_runs_is_said_after_the_time_given_for_a_start(kubectl: StandIn) -> None:
+    kubectl.mode("pending")
+
+    with pytest.raises(Infra, match=r"pod is not running\. Current status=Pending"):
+        PortForward(kubectl.target, TOKEN, replace(HASTE, start=0.5)).start()
+
+
+def test_a_local_port_that_somebody_took_meanwhile_is_replaced_by_another(kubectl: StandIn) -> None:
+    kubectl.mode("taken")
+    forward = PortForward(kubectl.target, TOKEN, HASTE)
+
+    def set_free() -> None:
+        wait_until(lambda: len(kubectl.calls) > 0, "a try")
+        kubectl.mode("forward")
+
+    thread = threading.Thread(target=set_free)
+    thread.start()
+    forward.start()
+    try:
+        thread.join()
+        assert answers(forward.address)
+        assert kubectl.calls[0] != kubectl.calls[-1]
+    finally:
+        forward.stop()
+
+
+def test_a_kubectl_that_cannot_be_started_is_named(tmp_path: Path, kubectl: StandIn) -> None:
+    missing = replace(kubectl.target, kubectl=tmp_path / "absent")
+
+    with pytest.raises(Infra, match="absent cannot be started"):
+        PortForward(missing, TOKEN, HASTE).start()
+
+
+def test_something_else_than_ray_behind_the_service_is_said(kubectl: StandIn, ray: Ray) -> None:
+    ray.version = "[]"
+
+    with pytest.raises(Infra, match="HTTP 200, which is not Ray's answer"):
+        PortForward(kubectl.target, TOKEN, HASTE).start()
+
+
+def test_stopping_leaves_neither_process_nor_thread_and_may_be_repeated(kubectl: StandIn, forward: PortForward) -> None:
+    forward.stop()
+    forward.stop()
+
+    assert not answers(forward.address)
+    assert not any(psutil.pid_exists(pid) for pid in kubectl.pids)
+    assert "port-forward" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_kubectl_that_ignores_the_request_to_end_is_ended_by_force(kubectl: StandIn) -> None:
+    kubectl.mode("stubborn")
+    forward = PortForward(kubectl.target, TOKEN, replace(HASTE, start=0.5, grace=0.05))
+
+    with pytest.raises(Infra):
+        forward.start()  # the fixture asserts that nothing is left
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(kubectl: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    kubectl.mode("hang")
+    forward = PortForward(kubectl.target, TOKEN, HASTE)
+
+    def interrupt(_: float) -> bool:
+        wait_until(lambda: kubectl.pids != [], "a kubectl to leave behind")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forward._answered, "wait", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        forward.start()  # the fixture asserts that nothing is left
+
+
+def test_an_end_of_the_harness_without_a_stop_leaves_no_kubectl(kubectl: StandIn) -> None:
+    script = f"""
+import sys, pathlib
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from fixtures.kubernetes.forward import *
+target = Target(pathlib.Path({str(kubectl.target.kubectl)!r}), {dict(kubectl.target.environ)!r}, None, None, "n", "s")
+PortForward(target, {TOKEN!r}).start()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=LIMIT)
+
+    assert len(kubectl.pids) == 1  # the fixture asserts that it is gone
+
+
+def test_while_all_is_well_there_is_nothing_to_tell(forward: PortForward, ray: Ray) -> None:
+    seen = ray.requests
+    wait_until(lambda: ray.requests > seen + 2, "probes")
+
+    assert forward.trouble == ""
+    assert not forward.broken
