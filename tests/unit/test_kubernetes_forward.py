@@ -215,13 +215,13 @@ def test_the_next_pod_may_take_its_time(kubectl: StandIn, forward: PortForward) 
 
 
 def test_a_forward_that_hangs_with_its_port_open_is_started_anew(kubectl: StandIn) -> None:
-    forward = PortForward(kubectl.target, TOKEN, replace(HASTE, read=0.2, hang=0.2))
+    forward = PortForward(kubectl.target, TOKEN, replace(HASTE, read=1.0, hang=1.0))
     forward.start()
     try:
         kubectl.mode("hang")
         wait_until(lambda: len(kubectl.calls) > 1, "a restart")
         kubectl.mode("forward")
-        wait_until(lambda: "no answer for 0.2 s" in forward.trouble, "the outage in the evidence")
+        wait_until(lambda: "no answer for 1 s" in forward.trouble, "the outage in the evidence")
         assert not psutil.pid_exists(kubectl.pids[0])
     finally:
         forward.stop()
