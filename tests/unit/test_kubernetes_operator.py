@@ -19,6 +19,7 @@ from fixtures.kubernetes.operator import BUSY_SECONDS, READY_SECONDS, VALUES, Op
 from tests.unit.fake_helm import NAME, FakeHelm, deployment, recorded, release
 from tests.unit.fake_kubernetes import FakeKubernetes
 from tests.unit.kubernetes_store import FakeClock, forbidden
+from tests.unit.recordings import sample
 
 NS = "ray-train-e2e"
 CRDS = ("rayclusters.ray.io", "rayjobs.ray.io")
@@ -67,8 +68,8 @@ def make_chart(folder: Path, *, name: str = NAME, version: str = "1.7.0", crds: 
     for each in crds:
         definition = {key: value for key, value in crd(each).items() if key != "status"}
         # The real files begin so, too: the name comes first below metadata.
-        text = yaml.safe_dump(definition, sort_keys=False)
-        (folder / "crds" / f"ray.io_{each.split('.')[0]}.yaml").write_text(text)
+        content = yaml.safe_dump(definition, sort_keys=False)
+        (folder / "crds" / f"ray.io_{each.split('.')[0]}.yaml").write_text(content)
     return folder
 
 
@@ -318,7 +319,7 @@ def broken(bench: Bench, *, revision: str = "1", owner: str = "5f6bdc8757") -> N
     bad["metadata"]["namespace"] = NS
     bad["metadata"]["labels"][PART_OF] = MANAGER
     bad["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = revision
-    pods, events = recorded("pods-operator-image-missing"), recorded("events-operator-image-missing")
+    pods, events = sample("pods-operator-image-missing.json"), sample("events-operator-image-missing.json")
     for each in (*pods["items"], *events["items"]):
         each["metadata"]["namespace"] = NS
     label = {"app.kubernetes.io/name": NAME, "pod-template-hash": owner}
@@ -579,7 +580,7 @@ def test_a_deployment_is_available_only_when_all_its_pods_are_of_its_newest_kind
 def test_without_a_revision_no_pod_is_taken_for_a_current_one() -> None:
     bare = deployment("a")
     bare["metadata"]["annotations"] = {}
-    assert current_pods(bare, [{"metadata": {"name": "rs"}}], recorded("pods-operator-image-missing")["items"]) == ()
+    assert current_pods(bare, [{"metadata": {"name": "rs"}}], sample("pods-operator-image-missing.json")["items"]) == ()
 
 
 def test_our_values_mark_what_is_ours_and_keep_the_operator_to_its_namespace() -> None:

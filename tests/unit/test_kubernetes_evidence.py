@@ -1,0 +1,310 @@
+"""Evidence from a cluster that may be in any state: what comes is kept, what does not is named, nothing is raised."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from fixtures.errors import Infra
+from fixtures.evidence import FILE_BYTES, TOTAL_BYTES
+from fixtures.kubernetes import evidence
+from fixtures.kubernetes.api import Api
+from fixtures.kubernetes.evidence import SUMMARY, collect
+from fixtures.kubernetes.tools import Completed, Tool
+from tests.unit.fake_helm import deployment
+from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.unit.kubernetes_store import FakeClock
+from tests.unit.recordings import sample
+
+NS = "ray"
+TOKEN = "4f1c9a77d0e2"
+DATA = Path(__file__).parents[1] / "data"
+HEAD = "demo-head-tx8rx"
+
+
+@dataclass
+class FakeEngine:
+    """An engine that says what it is told to."""
+
+    kubeconfig: Path | None = Path("/c")
+    context: str | None = "ours"
+    says: Callable[[], Mapping[str, str]] = dict
+
+    def evidence(self) -> Mapping[str, str]:
+        return self.says()
+
+
+class FakeTool(Tool):
+    """A program that answers, fails or hangs."""
+
+    def __init__(
+        self, name: str, says: Callable[[tuple[str, ...]], str] = lambda _: "v1.0", found: bool = True
+    ) -> None:
+        super().__init__(name, {})
+        self._says, self._found = says, found
+        self.asked: list[tuple[str, ...]] = []
+
+    def found(self) -> Path | None:
+        return Path(f"/usr/bin/{self.name}") if self._found else None
+
+    def run(self, *arguments: str, timeout: float, stdin: IO[bytes] | None = None, check: bool = True) -> Completed:
+        self.asked.append(arguments)
+        return Completed(0, self._says(arguments), "")
+
+
+@dataclass
+class Dashboard:
+    """Ray's dashboard as it was recorded."""
+
+    address: str = ""
+    answers: dict[str, Any] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    tokens: set[str] = field(default_factory=set)
+
+
+@pytest.fixture
+def dashboard() -> Iterator[Dashboard]:
+    jobs = json.loads((DATA / "ray-api-jobs.json").read_text())
+    state = Dashboard(
+        answers={
+            "/api/version": {"ray_version": "2.60.0"},
+            "/nodes?view=summary": {"data": {"summary": [{"raylet": {"state": "ALIVE", "nodeName": "head"}}]}},
+            "/api/cluster_status": {"result": True},
+            "/api/jobs/": jobs,
+            f"/api/jobs/{jobs[-1]['submission_id']}/logs": {"logs": f"started with {TOKEN}\nfailed with 3\n"},
+        }
+    )
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.asked.append(self.path)
+            state.tokens.add(self.headers["Authorization"])
+            known = self.path in state.answers
+            body = json.dumps(state.answers.get(self.path)).encode()
+            self.send_response(200 if known else 500)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    state.address = f"http://127.0.0.1:{server.server_address[1]}"
+    yield state
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=5)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeKubernetes]:
+    """The recorded RayCluster with its pods, one of which was restarted."""
+    with FakeKubernetes(FakeClock()) as fake:
+        fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}})
+        head = sample("pods-auth.json")
+        for pod in head["items"]:
+            pod["metadata"]["namespace"] = NS
+        cluster = sample("raycluster-ready.json")
+        cluster["metadata"]["namespace"] = NS
+        events = sample("events-ray.json")
+        for event in events["items"]:
+            event["metadata"]["namespace"] = NS
+        fake.put(head, cluster, events, sample("nodes-2.json"), deployment("kuberay-system"))
+        for pod in head["items"]:
+            for status in (*pod["status"].get("initContainerStatuses", ()), *pod["status"]["containerStatuses"]):
+                status["restartCount"] = 0
+                fake.logs[NS, pod["metadata"]["name"], status["name"], False] = f"log of {status['name']} {TOKEN}\n"
+        first = head["items"][0]
+        first["status"]["containerStatuses"][0]["restartCount"] = 1
+        fake.logs[NS, first["metadata"]["name"], first["status"]["containerStatuses"][0]["name"], True] = "Killed\n"
+        fake.put(*head["items"])
+        yield fake
+
+
+@pytest.fixture
+def api(fake: FakeKubernetes, tmp_path: Path) -> Api:
+    return Api(fake.kubeconfig(tmp_path), None, clock=fake.clock)
+
+
+def tools(**more: Tool) -> dict[str, Tool]:
+    return {"kubectl": FakeTool("kubectl", lambda _: f"==> gcs_server.out <==\n{TOKEN}"), **more}
+
+
+def test_the_summary_comes_first_and_everything_else_is_there(api: Api, dashboard: Dashboard) -> None:
+    found = collect(api, tools(), NS, FakeEngine(says=lambda: {"minikube.txt": "Running"}), dashboard.address, TOKEN)
+
+    assert next(iter(found)) == SUMMARY
+    assert {
+        "crds.txt", "events-kuberay-system.txt", "events-ray.txt", "minikube.txt", "nodes.json", "operator.json",
+        "pods-all.txt", "pods.json", "ray-jobs.json", "ray-nodes.json", "ray-status.json", "raycluster.json",
+    } <= set(found)  # fmt: skip
+    assert "job-raysubmit_bex7QJQ2GirTzAHC.log" in found
+    assert "Not collected" not in found[SUMMARY]
+
+
+def test_every_container_s_log_is_there_and_that_of_the_one_before_a_restart(api: Api, fake: FakeKubernetes) -> None:
+    found = collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+
+    logs = {each for each in found if each.startswith("log-")}
+    assert len([each for each in logs if not each.endswith("-previous.txt")]) == len(
+        [key for key in fake.logs if not key[3]]
+    )
+    (previous,) = [each for each in logs if each.endswith("-previous.txt")]
+    assert found[previous] == "Killed\n"
+
+
+def test_ray_s_own_logs_are_read_inside_the_pods_of_the_right_cluster(api: Api) -> None:
+    kubectl = FakeTool("kubectl", lambda asked: "head" if "gcs_server.out" in asked[-1] else "worker")
+
+    found = collect(api, {"kubectl": kubectl}, NS, FakeEngine(), None, TOKEN)
+
+    texts = {text for name, text in found.items() if name.startswith("ray-logs-")}
+    assert texts == {"head", "worker"}
+    asked = next(each for each in kubectl.asked if "exec" in each)
+    assert asked[:7] == ("--kubeconfig", "/c", "--context", "ours", "--namespace", NS, "exec")
+
+
+def test_the_token_is_in_none_of_the_texts_and_sent_to_the_dashboard_only(api: Api, dashboard: Dashboard) -> None:
+    found = collect(
+        api, tools(), NS, FakeEngine(says=lambda: {"e.txt": f"env RAY_AUTH_TOKEN={TOKEN}"}), dashboard.address, TOKEN
+    )
+
+    assert dashboard.tokens == {f"Bearer {TOKEN}"}
+    assert not [name for name, text in found.items() if TOKEN in text]
+    assert any("[redacted]" in text for text in found.values())
+
+
+def test_no_secret_is_ever_asked_for(api: Api, fake: FakeKubernetes) -> None:
+    collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+
+    assert fake.asked("GET", "/secrets") == []
+
+
+def test_the_summary_names_the_first_bad_thing_and_the_versions(api: Api, dashboard: Dashboard) -> None:
+    found = collect(api, tools(), NS, FakeEngine(), dashboard.address, TOKEN)
+
+    assert "**First bad thing (CRDs and operator):** There is no CRD rayclusters.ray.io." in found[SUMMARY]
+    assert "Kubernetes v1.34.4" in found[SUMMARY]
+    assert "Ray 2.60.0" in found[SUMMARY]
+    assert "Python 3." in found[SUMMARY]
+
+
+def test_without_a_cluster_what_the_engine_says_is_still_there() -> None:
+    engine = FakeEngine(None, None, lambda: {"minikube-logs.txt": "exit code 48"})
+
+    found = collect(None, {"helm": FakeTool("helm")}, NS, engine, None, "")
+
+    assert found["minikube-logs.txt"] == "exit code 48"
+    assert "helm v1.0" in found[SUMMARY]
+    assert "The Kubernetes API did not list its nodes" in found[SUMMARY]
+
+
+def test_an_api_that_is_gone_is_asked_once_and_named(fake: FakeKubernetes, api: Api, dashboard: Dashboard) -> None:
+    fake.down = True
+    fake.advance = lambda: None  # type: ignore[method-assign]
+
+    found = collect(api, tools(), NS, FakeEngine(), dashboard.address, TOKEN)
+
+    assert "- Kubernetes API: The Kubernetes API at" in found[SUMMARY]
+    assert {each.path for each in fake.requests} == {"/version"}
+    assert "ray-nodes.json" in found
+
+
+def test_a_dashboard_that_is_gone_is_asked_once_and_named(api: Api) -> None:
+    found = collect(api, tools(), NS, FakeEngine(), "http://127.0.0.1:1", TOKEN)
+
+    assert "- Ray's dashboard: " in found[SUMMARY]
+    assert "pods.json" in found
+
+
+def raises(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [Infra("first", "do"), ValueError(), KeyError("metadata"), OSError("disk")])
+def test_whatever_fails_is_named_and_the_rest_is_there(error: Exception, api: Api, dashboard: Dashboard) -> None:
+    broken = {"kubectl": FakeTool("kubectl", raises(error)), "helm": FakeTool("helm", raises(error))}
+
+    found = collect(api, broken, NS, FakeEngine(says=raises(error)), dashboard.address, TOKEN)
+
+    assert "- engine: " in found[SUMMARY]
+    assert "- version of helm: " in found[SUMMARY]
+    assert "- Ray's logs in " in found[SUMMARY]
+    assert "pods.json" in found
+
+
+def test_objects_without_what_they_should_have_lose_only_what_needs_it(api: Api, fake: FakeKubernetes) -> None:
+    fake.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odd", "namespace": NS}})
+
+    found = collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+
+    assert "raycluster.json" in found
+    assert SUMMARY in found
+
+
+def test_a_right_that_is_missing_costs_only_what_it_is_for(api: Api, fake: FakeKubernetes) -> None:
+    fake.deny("list", "nodes")
+
+    found = collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+
+    assert "nodes.json" not in found
+    assert "- nodes: This user may not list nodes" in found[SUMMARY]
+    assert "pods.json" in found
+
+
+def test_what_hangs_is_left_behind_at_the_deadline_and_named(api: Api) -> None:
+    release = threading.Event()
+
+    def hang(*_: Any) -> Any:
+        release.wait(60)
+        return {"late.txt": "late"}
+
+    began = time.monotonic()
+    found = collect(api, tools(helm=FakeTool("helm", hang)), NS, FakeEngine(says=hang), None, TOKEN, deadline=1.5)
+    took = time.monotonic() - began
+    release.set()
+
+    assert took < 10
+    assert "- engine: no answer within 2 s" in found[SUMMARY]
+    assert "- version of helm: no answer within 2 s" in found[SUMMARY]
+    assert "late.txt" not in found
+
+
+def test_huge_outputs_are_cut_each_and_all_together(api: Api) -> None:
+    huge = {f"{each:03}.txt": f"{each:03} " * 75_000 for each in range(30)}
+
+    found = collect(api, tools(), NS, FakeEngine(says=lambda: huge), None, TOKEN)
+
+    assert all(len(text.encode()) <= FILE_BYTES for text in found.values())
+    assert sum(len(text.encode()) for text in found.values()) <= TOTAL_BYTES
+    assert next(iter(found)) == SUMMARY
+
+
+def test_a_summary_that_cannot_be_made_does_not_cost_the_rest(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "synopsis", raises(ZeroDivisionError("no")))
+
+    found = collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+
+    assert found[SUMMARY] == "The summary could not be made: ZeroDivisionError: no\n"
+    assert "pods.json" in found
+
+
+def test_a_program_that_is_not_installed_is_no_failure(api: Api) -> None:
+    found = collect(api, tools(kind=FakeTool("kind", found=False)), NS, FakeEngine(), None, TOKEN)
+
+    assert "version of kind" not in found[SUMMARY]
