@@ -75,7 +75,7 @@ class FakeHelm(Tool):
             done = Completed(1, "", "Error: release: not found")
         elif verb == "uninstall":
             del self.releases[space]
-            self.fake.remove("Deployment", NAME)
+            self.fake.remove("Deployment", space, NAME)
             done = Completed(0, f'release "{NAME}" uninstalled', "")
         elif verb == "pull":
             self.pulls(Path(arguments[arguments.index("--untardir") + 1]))

@@ -201,7 +201,7 @@ def test_a_crd_that_is_just_being_deleted_is_waited_for_and_applied_anew(bench: 
 
     def gone(seconds: float) -> None:
         sleep(seconds)
-        bench.fake.remove("CustomResourceDefinition", CRDS[0])
+        bench.fake.remove("CustomResourceDefinition", "", CRDS[0])
         bench.fake.clock.sleep = sleep  # type: ignore[method-assign]
 
     bench.fake.clock.sleep = gone  # type: ignore[method-assign]
