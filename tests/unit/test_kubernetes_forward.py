@@ -182,7 +182,7 @@ def test_kubectl_is_told_which_cluster_namespace_and_service_and_to_listen_on_lo
     port = forward.address.rsplit(":", 1)[1]
     assert kubectl.calls == [
         f"--kubeconfig /c/config --context ours --namespace ns port-forward --address 127.0.0.1 "
-        f"svc/e2e-head-svc {port}:8265"
+        f"--pod-running-timeout 10s svc/e2e-head-svc {port}:8265"
     ]
 
 

@@ -180,6 +180,13 @@ def test_what_could_not_be_learnt_is_unknown_and_neither_good_nor_bad() -> None:
     assert "Nothing in the cluster looks wrong" in said
 
 
+def test_a_dashboard_that_was_never_reached_is_not_one_that_is_silent() -> None:
+    said = synopsis(replace(healthy(), ray_nodes=None, ray_asked=False))
+
+    assert "| Ray | no dashboard was reached yet |" in said
+    assert "Nothing in the cluster looks wrong" in said
+
+
 def test_what_was_not_collected_is_listed_with_the_reason() -> None:
     said = synopsis(replace(healthy(), missing={"log of head": "no answer within 60 s"}))
 
