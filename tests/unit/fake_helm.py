@@ -8,6 +8,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
+
 from fixtures.kubernetes.tools import Completed, Tool
 from tests.unit.fake_kubernetes import FakeKubernetes
 
@@ -83,6 +85,8 @@ class FakeHelm(Tool):
         else:
             if verb == "upgrade":
                 self.releases[space] = release("deployed")
+                values = Path(arguments[arguments.index("--values") + 1])
+                self.releases[space]["config"] = yaml.safe_load(values.read_text())
                 self.install(space)
             done = Completed(0, json.dumps(self.releases[space]), "")
         if check and done.code:

@@ -163,6 +163,28 @@ def test_crds_of_ours_that_are_the_same_are_not_applied_again(bench: Bench) -> N
     assert len(bench.changed()) == written
 
 
+def test_an_operator_that_an_earlier_run_installed_just_so_is_not_installed_again(bench: Bench) -> None:
+    bench.up()
+
+    operator = bench.up()
+
+    assert operator.owned
+    assert bench.helm.verbs() == ["upgrade"]
+
+
+def test_an_operator_of_ours_with_other_values_or_of_another_chart_is_upgraded(bench: Bench, tmp_path: Path) -> None:
+    bench.up()
+    other = tmp_path / "values.yaml"
+    other.write_text(VALUES.read_text().replace("periodSeconds: 3", "periodSeconds: 4"))
+
+    bench.operator(values=other).up(ignore)
+    assert bench.helm.verbs() == ["upgrade", "upgrade"]
+
+    make_chart(tmp_path / "newer", version="1.7.1")
+    bench.operator(values=other, given=tmp_path / "newer").up(ignore)
+    assert bench.helm.verbs() == ["upgrade", "upgrade", "upgrade"]
+
+
 def test_crds_of_ours_that_are_older_are_upgraded(bench: Bench) -> None:
     bench.up()
     file = bench.folder / "chart" / "crds" / "ray.io_rayjobs.yaml"
