@@ -1,4 +1,4 @@
-"""The slowdown that is asked for: how long a step is delayed, and that a rank tells of it."""
+"""The slowdown that is asked for: how long each step is delayed. It needs TensorFlow, but no Ray."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from trainer.machine import calibrate, hardware
 
 pytestmark = pytest.mark.training
 
@@ -42,29 +40,3 @@ def test_each_step_is_delayed_by_its_share_and_the_time_before_a_barrier_by_none
     )
 
     assert done.stdout == "none [0.0015, 0.003]\n", done.stderr[-2000:]
-
-
-def test_a_machine_is_what_its_system_says() -> None:
-    found = hardware()
-
-    assert found.cpu
-    assert found.cores >= 1
-    assert found.memory_gib >= 1
-    assert found == hardware()
-
-
-def test_a_machine_in_a_container_has_the_containers_memory(tmp_path: Path) -> None:
-    (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/cpuinfo").write_text("processor : 0\nmodel name : Example CPU\n")
-    (tmp_path / "proc/meminfo").write_text("MemTotal: 33554432 kB\n")
-    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
-    limit = tmp_path / "sys/fs/cgroup/memory.max"
-
-    limit.write_text("max\n")
-    assert (hardware(tmp_path).cpu, hardware(tmp_path).memory_gib) == ("Example CPU", 32)
-    limit.write_text(f"{6 << 30}\n")
-    assert hardware(tmp_path).memory_gib == 6
-
-
-def test_the_calibration_is_short_and_takes_time() -> None:
-    assert 0 < calibrate() < 1
