@@ -7,10 +7,12 @@ ARGS ?=
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.bench-installed
 
-.PHONY: e2e test bench lint install gc clean help
+NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
+
+.PHONY: e2e test bench gate-selftest nightly nightly-summary nightly-issues lint install gc clean help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 e2e: $(INSTALLED) ## train without Ray and with Ray Train, prove the same work, measure (ARGS="--workers=2,4")
 	$(BIN)/python -m pytest -m e2e --cluster=$(CLUSTER) $(ARGS)
@@ -21,6 +23,18 @@ test: lint ## format, lint, types, unit and contract tests, real clusters, and o
 
 bench: $(BENCH_INSTALLED) ## measure and judge the speed targets (ARGS="--rounds 3 --only ray")
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+gate-selftest: $(INSTALLED) ## replay the regression gate on synthetic histories, committed seeds and new ones
+	$(BIN)/python -m fixtures.gate selftest --fresh
+
+nightly: $(INSTALLED) ## what the nightly workflow measures; INFRA is retried once (NIGHTLY="--workers=2 --regression")
+	$(BIN)/python -m fixtures.nightly run -- $(NIGHTLY)
+
+nightly-summary: $(INSTALLED) ## the last run as the workflow's job summary, Markdown
+	$(BIN)/python -m fixtures.nightly summary
+
+nightly-issues: $(INSTALLED) ## bring the workflow's issues up to date, one for each benchmark
+	$(BIN)/python -m fixtures.nightly issues
 
 lint: $(INSTALLED) ## ruff and mypy on the whole tree
 	$(BIN)/ruff format --check .
@@ -45,5 +59,6 @@ $(BENCH_INSTALLED): $(INSTALLED)
 gc: $(INSTALLED) ## end embedded clusters that earlier runs left or kept
 	$(BIN)/python -m fixtures.processes gc
 
-clean: ## remove .venv, caches and reports
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info reports/*
+clean: ## remove .venv, caches and reports; the history of runs stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	find reports -mindepth 1 -maxdepth 1 ! -name history ! -name .gitkeep -exec rm -rf {} +

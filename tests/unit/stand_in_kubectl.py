@@ -7,6 +7,7 @@ forward   connections are forwarded
 lost      the pod is gone: as the real one, it ends at the first new connection, without an answer
 dying     the pod is gone: likewise, and from then on as pending
 pending   the pod does not run: it ends at once
+nopod     the service has no pod: likewise
 notfound  there is no such service: it ends at once
 taken     somebody else has the local port: it ends at once
 hang      connections are accepted and never answered
@@ -26,6 +27,7 @@ HOME = Path(os.environ["STAND_IN"])
 WORDS = {
     "lost": "error: lost connection to pod",
     "pending": "error: unable to forward port because pod is not running. Current status=Pending",
+    "nopod": "error: timed out waiting for the condition",
     "notfound": 'Error from server (NotFound): services "e2e-head-svc" not found',
     "taken": "error: unable to listen on any of the requested ports: [{40123 8265}]",
 }
@@ -56,7 +58,7 @@ def main() -> None:
     asked = mode()
     with (HOME / "calls").open("a") as calls:
         print(os.getpid(), *sys.argv[1:], file=calls)
-    if asked in ("pending", "notfound", "taken"):
+    if asked in ("pending", "nopod", "notfound", "taken"):
         fail(asked)
     if asked == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -265,10 +266,14 @@ def test_a_service_that_does_not_exist_is_said_at_once_in_kubectls_words(kubectl
     assert time.monotonic() - began < HASTE.start
 
 
-def test_a_pod_that_never_runs_is_said_after_the_time_given_for_a_start(kubectl: StandIn) -> None:
-    kubectl.mode("pending")
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [("pending", "pod is not running. Current status=Pending"), ("nopod", "(no pod of the service runs)")],
+)
+def test_a_pod_that_never_runs_is_said_after_the_time_given_for_a_start(mode: str, said: str, kubectl: StandIn) -> None:
+    kubectl.mode(mode)
 
-    with pytest.raises(Infra, match=r"pod is not running\. Current status=Pending"):
+    with pytest.raises(Infra, match=re.escape(said)):
         PortForward(kubectl.target, TOKEN, replace(HASTE, start=0.5)).start()
 
 

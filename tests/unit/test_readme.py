@@ -24,7 +24,7 @@ PAGES = sorted(
     [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("image/**/*.md"), *ROOT.glob("manifests/*.md")]
 )
 
-TARGETS = set(re.findall(r"^([a-z0-9]+):", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
 VARIABLES = dict(re.findall(r"^([A-Z]+) \??:?= ?(.*)$", MAKEFILE, re.MULTILINE))
 PYTEST = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
 MARKERS = {marker.partition(":")[0] for marker in PYTEST["markers"]}
