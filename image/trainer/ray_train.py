@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from tempfile import TemporaryDirectory
@@ -87,13 +88,19 @@ def _worker(config: dict[str, Any]) -> None:
 
     marks["import"] = time.time()
     context = get_context()
-    record = training.train(
-        Work(**config["work"]),
-        rank=context.get_world_rank(),
-        world_size=context.get_world_size(),
-        marks=marks,
-        progress=show if context.get_world_rank() == 0 else _say_nothing,
-    )
+    rank = context.get_world_rank()
+    try:
+        record = training.train(
+            Work(**config["work"]),
+            rank=rank,
+            world_size=context.get_world_size(),
+            marks=marks,
+            progress=show if rank == 0 else _say_nothing,
+        )
+    except Exception as error:
+        traceback.print_exc()
+        # The driver has no TensorFlow, and could not even unpickle one of its exceptions.
+        raise RuntimeError(f"rank {rank}: {type(error).__name__}: {error}") from None
     ray.get(config["records"].add.remote(record), timeout=60)
 
 

@@ -105,7 +105,7 @@ def test_a_failed_job_on_a_cluster_that_lost_a_node_is_the_clusters_fault() -> N
     measured = experiment(FakeJobs(answer), provider=provider).run()
 
     assert measured.failures[0].kind == "Infra"
-    assert measured.failures[0].cause.endswith("The fake is not up.")
+    assert measured.failures[0].cause == "baseline: The fake is not up. So the job ended FAILED: ValueError: odd."
     assert summarise(measured, SPREAD).verdict.outcome is Outcome.INFRA
 
 

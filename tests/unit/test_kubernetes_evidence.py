@@ -275,18 +275,18 @@ def test_what_hangs_is_left_behind_at_the_deadline_and_named(api: Api) -> None:
         return {"late.txt": "late"}
 
     began = time.monotonic()
-    found = collect(api, tools(helm=FakeTool("helm", hang)), NS, FakeEngine(says=hang), None, TOKEN, deadline=1.5)
+    found = collect(api, tools(helm=FakeTool("helm", hang)), NS, FakeEngine(says=hang), None, TOKEN, deadline=0.5)
     took = time.monotonic() - began
     release.set()
 
     assert took < 10
-    assert "- engine: no answer within 2 s" in found[SUMMARY]
-    assert "- version of helm: no answer within 2 s" in found[SUMMARY]
+    assert "- engine: no answer within 0.5 s" in found[SUMMARY]
+    assert "- version of helm: no answer within 0.5 s" in found[SUMMARY]
     assert "late.txt" not in found
 
 
 def test_huge_outputs_are_cut_each_and_all_together(api: Api) -> None:
-    huge = {f"{each:03}.txt": f"{each:03} " * 75_000 for each in range(30)}
+    huge = {f"{each:03}.txt": f"{each:03} " * 53_000 for each in range(26)}
 
     found = collect(api, tools(), NS, FakeEngine(says=lambda: huge), None, TOKEN)
 

@@ -252,7 +252,7 @@ def test_trouble_names_the_pod(world: World) -> None:
     lost = world.server.pods()[-1]["metadata"]["name"]
     world.server.remove("Pod", SPACE, lost)
 
-    assert provider.trouble() == f"worker pod {lost} was deleted"
+    assert provider.trouble() == f"Worker pod {lost} was deleted."
 
 
 def test_trouble_says_who_does_not_answer(world: World) -> None:
@@ -295,7 +295,7 @@ class Way:
 
     address: str
     broken: bool
-    trouble: str = "09:12:13 no way to the dashboard for 3.0 s: error: lost connection to pod"
+    trouble: str = "09:12:13 no way to the dashboard for 3.0 s: error: lost connection to pod."
 
     def stop(self) -> None:
         """Nothing to give up."""

@@ -1,0 +1,121 @@
+"""A fake cluster, a fake Helm and a small chart, for tests of the operator."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fixtures.kubernetes.api import Api
+from fixtures.kubernetes.operator import Operator
+from tests.unit.fake_helm import NAME, FakeHelm
+from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.unit.kubernetes_store import FakeClock, forbidden
+
+NS = "ray-train-e2e"
+CRDS = ("rayclusters.ray.io", "rayjobs.ray.io")
+LABEL = "app.kubernetes.io/managed-by"
+FIELDS = ("authOptions", "headGroupSpec", "rayVersion", "workerGroupSpecs", "tlsOptions")
+
+
+class Server(FakeKubernetes):
+    """Establishes CRDs as a real API server does, after some seconds."""
+
+    narrow = False
+    """Whether Deployments may be seen in one namespace only."""
+
+    conditions: tuple[Mapping[str, str], ...] | None = ({"type": "Established", "status": "True"},)
+
+    def apply(self, at: Any, query: Any, content: str, manifest: Any) -> Any:
+        stored = super().apply(at, query, content, manifest)
+        if manifest["kind"] == "CustomResourceDefinition":
+            stored["status"] = {"conditions": self.conditions}
+        return stored
+
+    def list(self, at: Any, query: Any) -> Any:
+        if self.narrow and at["plural"] == "deployments" and at["namespace"] is None:
+            raise forbidden("list", at)
+        return super().list(at, query)
+
+
+def crd(name: str, *, fields: tuple[str, ...] = FIELDS, **metadata: Any) -> dict[str, Any]:
+    plural, _, group = name.partition(".")
+    schema: dict[str, Any] = {
+        "openAPIV3Schema": {"properties": {"spec": {"properties": {each: {} for each in fields}}}}
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": name, **metadata},
+        "spec": {"group": group, "names": {"plural": plural}, "versions": [{"name": "v1", "schema": schema}]},
+        "status": {"conditions": [{"type": "Established", "status": "True"}]},
+    }
+
+
+def make_chart(folder: Path, *, name: str = NAME, version: str = "1.7.0", crds: tuple[str, ...] = CRDS) -> Path:
+    """A chart as the real one is laid out, with small CRDs."""
+    (folder / "crds").mkdir(parents=True)
+    (folder / "Chart.yaml").write_text(f"apiVersion: v2\n\nname: {name}\nversion: {version}\n")
+    for each in crds:
+        definition = {key: value for key, value in crd(each).items() if key != "status"}
+        # The real files begin so, too: the name comes first below metadata.
+        content = yaml.safe_dump(definition, sort_keys=False)
+        (folder / "crds" / f"ray.io_{each.split('.')[0]}.yaml").write_text(content)
+    return folder
+
+
+def raycluster(namespace: str, name: str) -> dict[str, Any]:
+    return {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"namespace": namespace, "name": name}}
+
+
+@dataclass
+class Bench:
+    """A fake cluster, a fake Helm, and operators over them."""
+
+    fake: Server
+    helm: FakeHelm
+    api: Api
+    folder: Path
+    lines: list[str] = field(default_factory=list)
+
+    def operator(self, **options: Any) -> Operator:
+        given = {"given": self.folder / "chart", **options}
+        return Operator(
+            self.api,
+            self.helm,
+            namespace=NS,
+            kubeconfig=Path("/c"),
+            context="ours",
+            cache=self.folder / "cache",
+            **given,
+        )
+
+    def up(self) -> Operator:
+        operator = self.operator()
+        operator.up(self.lines.append)
+        return operator
+
+    def changed(self) -> list[str]:
+        """What was written to the cluster, without Helm's share."""
+        return [f"{each.method} {each.path.rsplit('/', 1)[1]}" for each in self.fake.requests if each.method != "GET"]
+
+    def definitions(self) -> set[str]:
+        return {each["metadata"]["name"] for each in self.api.list("CustomResourceDefinition")}
+
+
+def ignore(_: str) -> None:
+    """Hear a line and forget it."""
+
+
+@contextlib.contextmanager
+def make_bench(folder: Path) -> Iterator[Bench]:
+    fake = Server(FakeClock())
+    with fake:
+        fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}})
+        make_chart(folder / "chart")
+        api = Api(fake.kubeconfig(folder), None, clock=fake.clock)
+        yield Bench(fake, FakeHelm(fake), api, folder)

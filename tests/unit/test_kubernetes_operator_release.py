@@ -1,0 +1,211 @@
+"""The operator's release: what a killed Helm left, what is removed, what its Deployment tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fixtures.errors import Infra
+from fixtures.kubernetes.api import MANAGER
+from fixtures.kubernetes.deployment import PART_OF, current_pods, running, unavailable, watched
+from fixtures.kubernetes.operator import BUSY_SECONDS, VALUES
+from tests.unit.fake_helm import NAME, deployment, release
+from tests.unit.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench
+from tests.unit.recordings import sample
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with make_bench(tmp_path) as bench:
+        yield bench
+
+
+@pytest.mark.parametrize("state", ["failed", "deployed", "superseded"])
+def test_a_release_that_helm_can_build_on_is_upgraded(bench: Bench, state: str) -> None:
+    bench.helm.releases[NS] = release(state)
+
+    bench.up()
+
+    assert bench.helm.verbs() == ["upgrade"]
+
+
+@pytest.mark.parametrize("state", ["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"])
+def test_a_release_that_a_killed_helm_left_half_done_is_removed_first(bench: Bench, state: str) -> None:
+    bench.helm.releases[NS] = release(state)
+
+    bench.up()
+
+    assert bench.helm.verbs() == ["uninstall", "upgrade"]
+
+
+def test_a_helm_that_is_at_work_is_given_time_to_end(bench: Bench) -> None:
+    bench.helm.releases[NS] = release("pending-install")
+    sleep = bench.fake.clock.sleep
+
+    def done(seconds: float) -> None:
+        sleep(seconds)
+        bench.helm.releases[NS] = release("deployed")
+
+    bench.fake.clock.sleep = done  # type: ignore[method-assign]
+
+    bench.up()
+
+    assert bench.helm.verbs() == ["upgrade"]
+    assert bench.fake.clock.slept[0] < BUSY_SECONDS
+
+
+def test_somebody_elses_release_of_the_same_name_is_not_replaced(bench: Bench) -> None:
+    bench.helm.releases[NS] = release("deployed", ours=False)
+
+    with pytest.raises(Infra, match="Namespace ray-train-e2e has a Helm release kuberay-operator that is not ours"):
+        bench.up()
+
+    assert bench.helm.verbs() == []
+
+
+def test_a_helm_that_cannot_reach_the_cluster_is_not_taken_for_a_release_that_is_not_there(bench: Bench) -> None:
+    bench.helm.fails["status"] = "Error: Kubernetes cluster unreachable: connection refused"
+
+    with pytest.raises(Infra, match="cluster unreachable"):
+        bench.up()
+    with pytest.raises(Infra, match="cluster unreachable"):
+        bench.operator().down(ignore)
+
+
+def test_down_removes_release_deployment_and_crds_and_may_be_repeated(bench: Bench) -> None:
+    bench.up()
+
+    for _ in range(2):
+        assert bench.operator().down(ignore) == ()
+
+    assert bench.helm.verbs() == ["upgrade", "uninstall"]
+    assert bench.definitions() == set()
+    assert bench.operator().find() == ()
+
+
+def test_down_also_removes_what_an_installation_left_that_failed_before_its_deployment(bench: Bench) -> None:
+    bench.helm.releases[NS] = release("failed")
+
+    bench.operator().down(ignore)
+
+    assert bench.helm.verbs() == ["uninstall"]
+
+
+def test_down_leaves_somebody_elses_release_alone(bench: Bench) -> None:
+    bench.helm.releases[NS] = release("deployed", ours=False)
+
+    bench.operator().down(ignore)
+
+    assert bench.helm.verbs() == []
+
+
+def test_what_does_not_go_away_is_an_error_that_names_it(bench: Bench) -> None:
+    operator = bench.up()
+    stuck = deployment(NS, ours=True)
+    stuck["metadata"] |= {"name": "stuck", "finalizers": ["a.b/c"]}
+    bench.fake.put(stuck)
+
+    with pytest.raises(Infra, match=r"still Deployment stuck \(finalizers a.b/c"):
+        operator.down(ignore)
+
+
+def test_a_chart_that_cannot_be_had_does_not_matter_where_an_operator_runs_already(bench: Bench) -> None:
+    bench.fake.put(deployment("kuberay-system"), *map(crd, CRDS))
+    operator = bench.operator(given=None)
+    bench.helm.fails["pull"] = "Error: no such host"
+
+    operator.fetch()
+    operator.up(ignore)
+
+    assert not operator.owned
+
+
+def test_a_chart_that_cannot_be_had_is_the_error_where_ours_is_to_be_installed(bench: Bench) -> None:
+    bench.helm.fails["pull"] = "Error: lookup ray-project.github.io: no such host"
+    operator = bench.operator(given=None)
+
+    with pytest.raises(Infra, match=r"kuberay-operator 1.7.0 cannot be downloaded: .* no such host") as caught:
+        operator.up(ignore)
+
+    assert "--kuberay-chart" in caught.value.remedy
+
+
+def test_preflight_names_a_missing_helm_and_a_chart_that_is_none_at_once(bench: Bench, tmp_path: Path) -> None:
+    bench.helm.found = lambda: None  # type: ignore[method-assign]
+
+    problems = bench.operator(given=tmp_path / "absent").preflight()
+
+    assert [each.what.split(":")[0] for each in problems] == [
+        "helm is not on PATH.",
+        f"{tmp_path}/absent is no packed Helm chart",
+    ]
+    assert bench.operator().preflight() != ()
+
+
+def test_nothing_is_missing_where_helm_and_the_chart_are_there(bench: Bench) -> None:
+    assert bench.operator().preflight() == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "watches"),
+    [
+        ([], None),
+        (["--watch-namespace", "a"], frozenset({"a"})),
+        (["--watch-namespace=a,b"], frozenset({"a", "b"})),
+        (["-watch-namespace", "a, b", "--qps=100"], frozenset({"a", "b"})),
+        (["--watch-namespace", ""], None),
+    ],
+)
+def test_the_namespaces_that_an_operator_looks_after_are_read_from_its_arguments(
+    arguments: list[str], watches: frozenset[str] | None
+) -> None:
+    assert watched(arguments) == watches
+
+
+def test_a_configuration_file_takes_the_place_of_the_arguments(bench: Bench) -> None:
+    config = 'apiVersion: config.ray.io/v1alpha1\nkind: Configuration\nwatchNamespace: "team-a"\n'
+    bench.fake.put(
+        deployment("team-a", arguments=("--config", "/etc/kuberay/config.yaml")),
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": f"{NAME}-config", "namespace": "team-a"},
+            "data": {"config.yaml": config},
+        },
+    )
+
+    (found,) = bench.operator().find()
+
+    assert found.watches == frozenset({"team-a"})
+
+
+def test_the_version_is_the_images_and_else_the_charts() -> None:
+    assert running(deployment("a", image="corp:5000/kuberay/operator:v1.6.0@sha256:12")).version == "1.6.0"
+    assert running(deployment("a", image="corp:5000/operator:nightly")).version == "1.7.0"  # its chart's label
+
+
+def test_a_deployment_is_available_only_when_all_its_pods_are_of_its_newest_kind() -> None:
+    there = deployment("a")
+    assert unavailable(there) == ""
+
+    assert unavailable({**there, "metadata": {**there["metadata"], "generation": 2}}) == "its change is not seen yet"
+    old = {**there["status"], "updatedReplicas": 0}
+    assert unavailable({**there, "status": old}) == "0 of 1 pods are of the new kind"
+    assert unavailable({**there, "status": {"observedGeneration": 1}}) == "0 of 1 pods are of the new kind"
+
+
+def test_without_a_revision_no_pod_is_taken_for_a_current_one() -> None:
+    bare = deployment("a")
+    bare["metadata"]["annotations"] = {}
+    assert current_pods(bare, [{"metadata": {"name": "rs"}}], sample("pods-operator-image-missing.json")["items"]) == ()
+
+
+def test_our_values_mark_what_is_ours_and_keep_the_operator_to_its_namespace() -> None:
+    values = yaml.safe_load(VALUES.read_text())
+
+    assert values["labels"] == {PART_OF: MANAGER}
+    assert values["singleNamespaceInstall"] is True
+    assert "featureGates" not in values, "the chart's list would be replaced as a whole"
