@@ -1,0 +1,167 @@
+"""A run beside the earlier ones: only like runs, the gate's limit, and what it says, on the page and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.entry import Commit, Entry
+from fixtures.gate import REFERENCE, Finding, Judgement, judge, level
+from fixtures.history import Chronicle, History, series
+from fixtures.measurement import Run
+from fixtures.night import Metric
+from fixtures.regression import Past
+from fixtures.report.__main__ import main
+from fixtures.report.markdown import markdown
+from fixtures.report.past import past_chart
+from fixtures.report.past_table import past_table, past_words
+from fixtures.report.sentences import headline
+from fixtures.summary import Summary, summarise, with_history
+from fixtures.verdict import Outcome
+from tests.unit.nights import SPEEDUP, entry, equal_nights, night
+from tests.unit.trials import SETTINGS, SPREAD, run, timing_round
+
+FAST = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in range(1, 7)]
+ASKED = replace(SETTINGS, regression=True)
+DROP = Finding(SPEEDUP, "drop", "The speedup of 2 workers is 9.0% below its reference.", -0.09, "bad42", "good41")
+
+
+def summary_of(measured: Run = run(*FAST, settings=ASKED)) -> Summary:  # noqa: B008 - a value that nobody changes
+    return summarise(measured, SPREAD)
+
+
+def chronicle(entries: Sequence[Entry], levels: bool = False) -> Chronicle:
+    """What a history of these entries says beside the last of them."""
+    nights = [each.night for each in entries]
+    found = level(nights[:-1], nights[-1], SPEEDUP) if levels else None
+    return Chronicle(
+        tuple(series(entries, entries[-1].like)), 3, 0, str(entries[-1].machine), {2: found} if found else {}
+    )
+
+
+def test_the_runs_are_drawn_with_their_intervals_and_this_one_is_marked() -> None:
+    chart = past_chart(chronicle([entry(number) for number in range(1, 6)]))
+
+    assert chart.svg.count('class="data-here"') == 1
+    assert "This run: 2 workers: 1.60x." in chart.svg
+    assert chart.table is not None
+    assert len(chart.table.rows) == 5
+    assert chart.table.rows[-1][:3] == ("2026-12-05 02:00", "05c0ffeec0ff", "1.60x (1.50 to 1.70)")
+
+
+def test_the_limit_of_the_gate_is_drawn_where_it_was_asked() -> None:
+    entries = [entry(number) for number in range(1, REFERENCE + 2)]
+
+    assert 'class="data-limit"' in past_chart(chronicle(entries, levels=True)).svg
+    assert 'class="data-limit"' not in past_chart(chronicle(entries)).svg
+
+
+def test_the_limit_is_where_the_gate_raises_its_alarm() -> None:
+    past, tonight = equal_nights(), night(20, 1.6)
+    found = level(past, tonight, SPEEDUP)
+
+    assert found is not None
+    assert found.reference == pytest.approx(1.6, rel=0.001)
+    assert judge(past, night(20, found.limit * 0.999, rerun=found.limit * 0.999)).alarms != ()
+    assert judge(past, night(20, found.limit * 1.001, rerun=found.limit * 1.001)).alarms == ()
+    assert level(past[1:], tonight, SPEEDUP) is None
+    assert level(past, tonight, Metric("speedup", 4)) is None
+
+
+def test_where_nothing_compares_that_is_said_and_nothing_drawn() -> None:
+    alone = chronicle([entry(1)])
+
+    assert past_chart(alone).svg == ""
+    assert (
+        past_chart(alone).text
+        == "No earlier run compares with this one. The history has 3 of other machines or settings."
+    )
+    assert past_words(alone, None)[0].startswith("0 earlier runs of the same machine and settings: AMD EPYC")
+
+
+def test_a_version_that_changed_stands_beside_the_run_that_had_it_first() -> None:
+    entries = [replace(entry(n), versions={"ray": "2.60.0" if n < 3 else "2.61.0"}) for n in (1, 2, 3, 4)]
+
+    assert [row[-1] for row in past_table(chronicle(entries)).rows] == ["", "", "ray 2.61.0", ""]
+
+
+def test_what_the_gate_found_is_said_beside_the_plot() -> None:
+    note = "No comparable history yet: 3 of 12 nights."
+
+    said = past_words(chronicle([entry(1), entry(2)]), Judgement(1, (DROP,), (note,)))
+
+    assert said[-2:] == [DROP.why, note]
+    assert "The regression gate was not asked: --regression does." in past_words(chronicle([entry(1)]), None)
+
+
+def test_a_verdict_that_earlier_runs_decided_opens_the_page_with_the_commits() -> None:
+    judged = with_history(summary_of(), Judgement(12, (DROP,), ()))
+    found = headline(judged)
+
+    assert found.outcome is Outcome.REGRESSION
+    assert found.sentence.endswith("REGRESSION against earlier runs.")
+    assert found.why.startswith(DROP.why)
+    assert found.next[0].startswith("First bad is bad42, last good good41: look at what changed")
+    assert "python -m fixtures.gate accept" in found.next[1]
+
+
+def test_a_suspicion_that_no_rerun_confirmed_asks_for_another_run() -> None:
+    found = headline(with_history(summary_of(), Judgement(12, (replace(DROP, kind="suspected"),), ())))
+
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert found.next == (
+        "A drop against earlier runs was not confirmed: run it again with --regression, on a quiet machine.",
+    )
+
+
+def test_a_verdict_that_the_run_earned_by_itself_is_told_as_before() -> None:
+    slow = run(*(timing_round(n, 10.0, 8.0 + n / 100, 10.4) for n in (1, 2, 3)), settings=ASKED)
+    found = headline(with_history(summary_of(slow), Judgement(12, (DROP,), ())))
+
+    assert found.sentence.endswith("REGRESSION at 1.50x.")
+
+
+def test_a_run_is_shown_beside_those_before_it_and_not_beside_itself(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    summary = summary_of()
+    past = Past(history, tmp_path, asked=False)
+    history.add(entry(1), {})
+    past.keep(summary, {})
+
+    found = past.chronicle(summary)
+
+    assert found is not None
+    assert (len(found.rows), found.others) == (1, 0)
+    assert found.rows[0].commit == "unversioned"
+    assert past.chronicle(summary_of(run(accuracy=[]))) is None
+
+
+def test_the_reports_that_are_made_again_know_the_history_and_the_commit_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fixtures.report.__main__.Spread.load", lambda: SPREAD)
+    summary = summary_of()
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "measurements.json").write_text(summary.run.to_json())
+    History(tmp_path / "history").add(Entry.of(summary, Commit("feed1234beef5678"), "1"), {})
+
+    assert main([str(tmp_path)]) == 0
+
+    capsys.readouterr()
+    made = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'id="history-section"' in made
+    assert "No earlier run compares with this one." in made
+    assert "No comparable history yet: 0 of 12 nights" in made
+    assert "feed1234beef" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_the_markdown_has_the_latest_runs_folded() -> None:
+    made = markdown(summary_of(), chronicle([entry(number) for number in range(1, 20)]))
+
+    assert "<details><summary>History</summary>" in made
+    assert "19c0ffeec0ff" in made
+    assert "09c0ffeec0ff" not in made
+    assert "History" not in markdown(summary_of())
