@@ -18,7 +18,7 @@ e2e: $(INSTALLED) ## train without Ray and with Ray Train, prove the same work, 
 	$(BIN)/python -m pytest -m e2e --cluster=$(CLUSTER) $(ARGS)
 
 test: lint ## format, lint, types, unit and contract tests, real clusters, and one short real run
-	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e and not kubernetes" $(ARGS)
 	$(BIN)/python -m pytest -m e2e --quick --reports=reports/quick
 
 bench: $(BENCH_INSTALLED) ## measure and judge the speed targets (ARGS="--rounds 3 --only ray")
