@@ -1,4 +1,4 @@
-"""What a provider on Kubernetes owes, on the real cluster that --cluster names: pytest -m kubernetes --cluster=minikube.
+"""What a provider on Kubernetes owes, on the real cluster that --cluster names (pytest -m kubernetes --cluster=kind).
 
 The tests run in this order on one cluster, which the last one takes down.
 """
