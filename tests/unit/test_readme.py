@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import fixtures.report.__main__
 from benchmarks import bench
-from fixtures import noise, work
+from fixtures import gate_commands, noise, work
 from fixtures.kubernetes.settings import KUBERNETES_OPTIONS
 from fixtures.plan import LOOK_LEVEL, looks
 from fixtures.settings import ALL_OPTIONS, OPTIONS, Settings, build
@@ -35,9 +37,9 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def commands(text: str) -> list[str]:
-    """Every command of the fenced sh blocks, and every make or pytest command in the running text."""
+    """Every command of the fenced sh blocks, and every make, pytest or python command in the running text."""
     fenced = [line for kind, body in FENCE.findall(text) if kind == "sh" for line in body.splitlines()]
-    inline = re.findall(r"`((?:[A-Z_]+=\S+ )*(?:make|pytest) [^`]+)`", FENCE.sub("", text))
+    inline = re.findall(r"`((?:[A-Z_]+=\S+ )*(?:make|pytest|python -m) [^`]+)`", FENCE.sub("", text))
     return [line for line in (*fenced, *inline) if shlex.split(line, comments=True)]
 
 
@@ -53,6 +55,9 @@ def check(command: str, reports: Path) -> Settings | None:
         return check_make(command, words[1:], reports)
     if words[0] == ".":
         assert words[1:] == [f"{VARIABLES['VENV']}/bin/activate"], command
+        return None
+    if words[:2] == ["python", "-m"]:
+        check_module(command, words[2], words[3:])
         return None
     assert words[0] == "pytest", f"{command}: neither make nor pytest"
     return check_pytest(command, words[1:], environ, reports)
@@ -72,6 +77,24 @@ def check_make(command: str, words: list[str], reports: Path) -> Settings | None
                 settings = check_pytest(command, shlex.split(variable[2]), {}, reports)
     assert any(word in TARGETS for word in words), f"{command}: names no target"
     return settings
+
+
+PARSERS: dict[str, Callable[[list[str]], object]] = {
+    "fixtures.report": fixtures.report.__main__.parse,
+    "fixtures.gate": gate_commands.parse,
+}
+
+
+def check_module(command: str, module: str, arguments: list[str]) -> None:
+    found = ROOT / module.replace(".", "/")
+    runs = [file for file in (found.with_suffix(".py"), found / "__main__.py") if file.is_file()]
+    assert runs, f"{command}: no module {module}"
+    assert "__main__" in runs[0].read_text(encoding="utf-8"), f"{command}: {module} is no command"
+    if module in PARSERS and arguments:
+        try:
+            PARSERS[module](arguments)
+        except SystemExit:
+            pytest.fail(f"{command}: {module} refuses it")
 
 
 def check_pytest(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings | None:
@@ -147,10 +170,14 @@ def test_the_readme_has_the_two_commands_and_they_are_found() -> None:
         ("pytest -m slow", "no marker slow"),
         ("EPOCH=15 pytest -m e2e", "no option is set by"),
         ("pip install ray", "neither make nor pytest"),
+        ("python -m fixtures.reports reports", "no module fixtures.reports"),
+        ("python -m fixtures.work", "is no command"),
+        ("python -m fixtures.report compare OLD", "fixtures.report refuses it"),
+        ("python -m fixtures.gate accept", "fixtures.gate refuses it"),
     ],
 )
 def test_a_command_that_would_fail_is_found(command: str, why: str, tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=why):
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=why):
         check(command, tmp_path)
 
 
@@ -225,7 +252,7 @@ def test_every_module_is_in_the_architecture_and_no_other() -> None:
     house = page.partition("## Who may know whom")[0]
     first_cells = re.findall(r"^\| (`.+?) \|", house, re.MULTILINE)
     described = {each for cell in first_cells for each in re.findall(r"`(\w+)`", cell)}
-    folders = ("fixtures", "fixtures/kubernetes", "image/trainer")
+    folders = ("fixtures", "fixtures/kubernetes", "fixtures/report", "image/trainer")
     modules = {file.stem for folder in folders for file in (ROOT / folder).glob("*.py")}
 
     assert described == modules - {"__init__"}

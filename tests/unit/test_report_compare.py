@@ -16,7 +16,7 @@ from fixtures.report.compare_page import change_chart, compare_markdown, compare
 from fixtures.summary import summarise
 from fixtures.verdict import Outcome
 from tests.unit.golden import assert_golden, structure
-from tests.unit.trials import SETTINGS, SPREAD, measurement, run, spec, timing_round
+from tests.unit.trials import SETTINGS, SPREAD, measurement, run, slowed, spec, timing_round
 
 
 def rounds(parallel: float, copies: float | None = 10.4, step: float = 0.01) -> list[tuple[Measurement, ...]]:
@@ -65,6 +65,17 @@ def test_an_interval_that_excludes_no_great_loss_is_inconclusive() -> None:
 
     assert outcome is Outcome.INCONCLUSIVE
     assert "no difference shown, but a loss of" in why
+
+
+def test_a_run_with_an_injected_slowdown_is_marked_wherever_its_figures_are() -> None:
+    delayed = slowed(run(*rounds(6.0), settings=replace(SETTINGS, inject_slowdown=0.15)), 0.15)
+    runs = [named(OLD, "old"), named(delayed, "new")]
+    found = [difference(*runs)]
+
+    assert found[0].verdict.outcome is Outcome.REGRESSION
+    for made in (compare_page(runs, found), compare_markdown(runs, found)):
+        assert "new: INJECTED SLOWDOWN OF 15.0%: each step of the workers was delayed on purpose." in made
+        assert "2 workers, new (INJECTED SLOWDOWN OF 15.0%)" in made
 
 
 def test_a_fall_that_the_machines_ceiling_shares_is_the_machines() -> None:

@@ -6,6 +6,8 @@ import time
 from dataclasses import replace
 from functools import cache
 
+import pytest
+
 from fixtures.measurement import ClusterFacts, Measurement, Run
 from fixtures.plan import TrialSpec
 from fixtures.report.frame import framed
@@ -93,6 +95,7 @@ def _compared(run: Run, count: int) -> Comparison:
     )
 
 
+@pytest.mark.great
 def test_fifty_configurations_in_fifty_rounds_take_few_seconds_and_few_megabytes() -> None:
     summary = great_run()
     began = time.process_time()  # of this process alone: others may keep the machine busy

@@ -15,7 +15,7 @@ import pytest
 
 from fixtures.evidence import write_evidence
 from fixtures.measurement import Failure, Run
-from fixtures.report.page import page
+from fixtures.report.page import SECTIONS
 from fixtures.reporting import BenchmarkWarning, TrialClock
 from fixtures.verdict import Outcome
 from tests.unit.trials import SETTINGS, measurement, run, slowed, spec, timing_round
@@ -65,7 +65,7 @@ SLOW = [timing_round(number, 10.0, 8.0 + number / 100, 10.4) for number in (1, 2
 WILD = [timing_round(number, 10.0, 5.0 + number, 10.4) for number in (1, 2, 3)]
 LOST = run(accuracy=[], failures=(Failure("run", "Infra", "Node worker-2 is gone.", "See the evidence."),))
 NO_ACCURACY = run(accuracy=[measurement(spec(0))])
-DRAWN = page
+DRAWN = SECTIONS
 SLOWED = slowed(run(*FAST, settings=replace(SETTINGS, inject_slowdown=0.15)), 0.15)
 FILES = {
     "report.html",
@@ -83,7 +83,7 @@ FILES = {
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots take half a second a run; the tests of the page draw them (test_report_page)."""
-    monkeypatch.setattr("fixtures.report.page.page", lambda material: f"[{material.summary.verdict.outcome}]")
+    monkeypatch.setattr("fixtures.report.page.SECTIONS", ())
 
 
 def replay(pytester: pytest.Pytester, measured: Run, *options: str, conftest: str = CONFTEST) -> pytest.RunResult:
@@ -153,7 +153,8 @@ def test_a_run_with_an_injected_slowdown_says_so_everywhere_and_is_not_kept_in_t
 
     shown.stdout.fnmatch_lines(["*INJECTED SLOWDOWN OF 15.0%*", "*not in the history*"])
     out = pytester.path / "out"
-    assert "INJECTED SLOWDOWN OF 15.0%" in (out / "report.html").read_text()
+    for name in ("report.html", "summary.md"):
+        assert "INJECTED SLOWDOWN OF 15.0%: each step of the workers was delayed" in (out / name).read_text()
     assert 'name="injected_slowdown" value="0.15"' in (out / "junit.xml").read_text()
     comparison = json.loads((out / "results/comparison.json").read_text())
     assert comparison["injected_slowdown"] == comparison["ray_distributed"]["injected_slowdown"] == 0.15
@@ -210,7 +211,7 @@ def shown(row: dict[str, Any]) -> str:
 def test_the_page_opens_with_the_verdict_and_ends_with_pytests_own_tables(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fixtures.report.page.page", DRAWN)
+    monkeypatch.setattr("fixtures.report.page.SECTIONS", DRAWN)
     replay(pytester, run(*FAST))
 
     made = (pytester.path / "out" / "report.html").read_text()
