@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import bench
 from fixtures import noise, work
+from fixtures.__main__ import VERBS, make_parser
 from fixtures.kubernetes.settings import KUBERNETES_OPTIONS
 from fixtures.plan import LOOK_LEVEL, looks
 from fixtures.settings import ALL_OPTIONS, OPTIONS, Settings, build
@@ -35,9 +36,9 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def commands(text: str) -> list[str]:
-    """Every command of the fenced sh blocks, and every make or pytest command in the running text."""
+    """Every command of the fenced sh blocks, and every make, pytest or fixtures command in the running text."""
     fenced = [line for kind, body in FENCE.findall(text) if kind == "sh" for line in body.splitlines()]
-    inline = re.findall(r"`((?:[A-Z_]+=\S+ )*(?:make|pytest) [^`]+)`", FENCE.sub("", text))
+    inline = re.findall(r"`((?:[A-Z_]+=\S+ )*(?:make|pytest|python -m fixtures) [^`]+)`", FENCE.sub("", text))
     return [line for line in (*fenced, *inline) if shlex.split(line, comments=True)]
 
 
@@ -54,6 +55,8 @@ def check(command: str, reports: Path) -> Settings | None:
     if words[0] == ".":
         assert words[1:] == [f"{VARIABLES['VENV']}/bin/activate"], command
         return None
+    if words[:3] == ["python", "-m", "fixtures"]:
+        return check_verb(command, words[3:], environ, reports)
     assert words[0] == "pytest", f"{command}: neither make nor pytest"
     return check_pytest(command, words[1:], environ, reports)
 
@@ -72,6 +75,15 @@ def check_make(command: str, words: list[str], reports: Path) -> Settings | None
                 settings = check_pytest(command, shlex.split(variable[2]), {}, reports)
     assert any(word in TARGETS for word in words), f"{command}: names no target"
     return settings
+
+
+def check_verb(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings:
+    try:
+        given = make_parser().parse_args([each for each in words if each != "--help"])
+    except SystemExit:
+        raise AssertionError(f"{command}: python -m fixtures takes no such words") from None
+    values = {option.dest: getattr(given, option.dest) for option in ALL_OPTIONS}
+    return build({**values, "reports": str(reports)}, environ)
 
 
 def check_pytest(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings | None:
@@ -134,6 +146,12 @@ def test_the_readme_has_the_two_commands_and_they_are_found() -> None:
     assert ["pytest", "-m", "e2e", "--workers=2,4"] in found
 
 
+def test_every_verb_but_none_other_is_a_target_of_the_makefile() -> None:
+    (shared,) = re.findall(r"^([a-z ]+):\n\t\$\(BIN\)/python -m fixtures \$@ ", MAKEFILE, re.MULTILINE)
+
+    assert {*shared.split(), "gc"} == set(VERBS) <= TARGETS
+
+
 @pytest.mark.parametrize(
     ("command", "why"),
     [
@@ -147,6 +165,8 @@ def test_the_readme_has_the_two_commands_and_they_are_found() -> None:
         ("pytest -m slow", "no marker slow"),
         ("EPOCH=15 pytest -m e2e", "no option is set by"),
         ("pip install ray", "neither make nor pytest"),
+        ("python -m fixtures fly", "no such words"),
+        ("python -m fixtures up --worker=2", "no such words"),
     ],
 )
 def test_a_command_that_would_fail_is_found(command: str, why: str, tmp_path: Path) -> None:
