@@ -18,8 +18,8 @@ from fixtures.jobs import JobsClient
 from fixtures.kubernetes.api import Api
 from fixtures.kubernetes.factory import make_engine
 from fixtures.kubernetes.objects import is_worker, name
+from fixtures.providers import make_provider
 from fixtures.settings import Settings
-from fixtures.suite import make_provider
 
 pytestmark = pytest.mark.kubernetes
 
@@ -35,7 +35,7 @@ def settings_here(settings: Settings) -> Settings:
 
 @pytest.fixture(scope="module")
 def provider(settings_here: Settings) -> Iterator[Provider]:
-    made = make_provider(settings_here)
+    made = make_provider(settings_here, os.environ)
     require_nothing_missing(made)
     yield made
     made.down()
