@@ -9,7 +9,7 @@ BENCH_INSTALLED := $(VENV)/.bench-installed
 
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test bench gate-selftest nightly nightly-summary nightly-issues lint install gc clean help
+.PHONY: e2e test bench gate-selftest nightly nightly-summary nightly-issues up status restart stop start down gc lint install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -18,7 +18,7 @@ e2e: $(INSTALLED) ## train without Ray and with Ray Train, prove the same work, 
 	$(BIN)/python -m pytest -m e2e --cluster=$(CLUSTER) $(ARGS)
 
 test: lint ## format, lint, types, unit and contract tests, real clusters, and one short real run
-	$(BIN)/python -m pytest -m "not e2e" $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e and not kubernetes" $(ARGS)
 	$(BIN)/python -m pytest -m e2e --quick --reports=reports/quick
 
 bench: $(BENCH_INSTALLED) ## measure and judge the speed targets (ARGS="--rounds 3 --only ray")
@@ -35,6 +35,18 @@ nightly-summary: $(INSTALLED) ## the last run as the workflow's job summary, Mar
 
 nightly-issues: $(INSTALLED) ## bring the workflow's issues up to date, one for each benchmark
 	$(BIN)/python -m fixtures.nightly issues
+
+up: $(INSTALLED) ## bring the cluster up and keep it for later runs (CLUSTER=minikube ARGS="--workers=2,4")
+status: $(INSTALLED) ## say what is there
+restart: $(INSTALLED) ## make the Ray cluster anew; nodes and image stay
+stop: $(INSTALLED) ## stop Minikube's nodes (CLUSTER=minikube)
+start: $(INSTALLED) ## start them again, with Ray (CLUSTER=minikube)
+down: $(INSTALLED) ## remove all that is ours, and look whether it is gone
+up status restart stop start down:
+	$(BIN)/python -m fixtures $@ --cluster=$(CLUSTER) $(ARGS)
+
+gc: $(INSTALLED) ## remove what earlier runs left: embedded clusters, killed runs' Kubernetes clusters, older images
+	$(BIN)/python -m fixtures gc $(ARGS)
 
 lint: $(INSTALLED) ## ruff and mypy on the whole tree
 	$(BIN)/ruff format --check .
@@ -55,9 +67,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 $(BENCH_INSTALLED): $(INSTALLED)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps tf-keras
 	@touch $(BENCH_INSTALLED)
-
-gc: $(INSTALLED) ## end embedded clusters that earlier runs left or kept
-	$(BIN)/python -m fixtures.processes gc
 
 clean: ## remove .venv, caches and reports; the history of runs stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

@@ -18,9 +18,9 @@ from fixtures.display import Display
 from fixtures.errors import Infra, MissingFigure
 from fixtures.experiment import TrialRunner
 from fixtures.jobs import JobsClient
-from fixtures.local import IMAGE
 from fixtures.measurement import Measurement
 from fixtures.plan import max_repeats
+from fixtures.training_environment import IMAGE
 from fixtures.work import Spread
 from trainer.result import BrokenResult, TrialResult
 

@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 from fixtures.errors import Infra, MissingFigure
 from fixtures.evidence import tail
-from fixtures.local import IMAGE, trainer_environment
 from fixtures.plan import TrialSpec
 from fixtures.resources import free_addresses
+from fixtures.training_environment import IMAGE, trainer_environment
 from trainer.result import BrokenResult, TrialResult, decode
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from fixtures.cluster import Cluster, Node, Problem, Report
-from fixtures.errors import Infra
+from fixtures.cluster import Cluster, Node, Problem, Report, Status
+from fixtures.errors import Infra, UsageError
 from fixtures.evidence import write_evidence
+
+
+@dataclass
+class FakeMachine:
+    """What outlives a process: hand it to several fakes, and each is the provider of another process.
+
+    Attributes:
+        nodes: whether the cluster's nodes are there.
+        running: whether they run.
+        ray: whether Ray is there.
+        kept: whether a process that has ended wanted to keep it.
+    """
+
+    nodes: bool = False
+    running: bool = False
+    ray: bool = False
+    kept: bool = False
 
 
 class FakeProvider:
@@ -17,13 +35,34 @@ class FakeProvider:
     owned = True
 
     def __init__(
-        self, workers: int, cpus_per_worker: int, *, problems: tuple[Problem, ...] = (), fails: str = ""
+        self,
+        workers: int,
+        cpus_per_worker: int,
+        *,
+        problems: tuple[Problem, ...] = (),
+        fails: str = "",
+        interrupted: bool = False,
+        machine: FakeMachine | None = None,
+        unstoppable: str = "",
     ) -> None:
-        """A provider of `workers` nodes; `fails` is the cause that `up` gives up with."""
+        """A provider of `workers` nodes.
+
+        Args:
+            workers: nodes.
+            cpus_per_worker: of each.
+            problems: what preflight finds.
+            fails: the cause that `up` gives up with, half-way.
+            interrupted: whether Ctrl-C is pressed while `up` waits for Ray.
+            machine: what earlier processes left.
+            unstoppable: why its nodes cannot be stopped.
+        """
+        self.unstoppable = unstoppable
         self._nodes = tuple(Node(f"worker-{index + 1}", cpus_per_worker) for index in range(workers))
         self._problems = problems
-        self._fails = fails
-        self._up = False
+        self._fails, self._interrupted = fails, interrupted
+        self._machine = machine or FakeMachine()
+        self._held = False
+        self._found: FakeMachine | None = None
 
     def preflight(self) -> tuple[Problem, ...]:
         """The problems it was made with."""
@@ -32,9 +71,13 @@ class FakeProvider:
     def up(self, report: Report) -> Cluster:
         """A handle that leads nowhere."""
         report("starting nothing")
+        self._hold()
+        self._machine.nodes = self._machine.running = True
+        if self._interrupted:
+            raise KeyboardInterrupt
         if self._fails:
             raise Infra(self._fails, "Give the fake no failure.")
-        self._up = True
+        self._machine.ray = True
         return Cluster(
             dashboard="http://127.0.0.1:1",
             token="secret-of-the-fake",
@@ -55,7 +98,7 @@ class FakeProvider:
 
     def trouble(self) -> str:
         """Whether it is up."""
-        return "" if self._up else "The fake is not up."
+        return "" if self._held and self._machine.ray else "The fake is not up."
 
     def processes(self) -> frozenset[int]:
         """It has none."""
@@ -66,8 +109,49 @@ class FakeProvider:
         write_evidence({"fake.log": "nothing happened\n"}, into)
 
     def keep_running(self) -> None:
-        """It holds nothing that could outlive this process."""
+        """Remember it on the machine."""
+        self._machine.kept, self._held = True, False
 
     def down(self) -> None:
-        """Forget that it is up."""
-        self._up = False
+        """Forget what is held."""
+        if self._held:
+            self._machine.nodes = self._machine.running = self._machine.ray = False
+        self._held = False
+
+    def give_back(self) -> None:
+        """Put the machine back to what it was."""
+        if self._found is None:
+            self.down()
+            return
+        self._machine.ray, self._machine.kept = self._found.ray, True
+        self._held = False
+
+    def claim(self, report: Report) -> bool:
+        """Whether the machine has something."""
+        if not self._machine.nodes:
+            return False
+        self._hold()
+        return True
+
+    def reset(self, report: Report) -> None:
+        """Ray goes, the nodes stay."""
+        self._machine.ray = False
+
+    def stop(self, report: Report) -> None:
+        """The nodes stop, and Ray with them."""
+        if self.unstoppable:
+            raise UsageError(self.unstoppable)
+        self._machine.running = self._machine.ray = False
+
+    def status(self) -> Status:
+        """What the machine has."""
+        machine = self._machine
+        missing = next(
+            (said for good, said in ((machine.nodes, "there is nothing"), (machine.ray, "no Ray runs")) if not good), ""
+        )
+        return Status((("machine", str(machine)),), missing, "" if missing else "http://127.0.0.1:1")
+
+    def _hold(self) -> None:
+        if not self._held and self._machine.kept:
+            self._found = FakeMachine(self._machine.nodes, self._machine.running, self._machine.ray, True)
+        self._machine.kept, self._held = False, True

@@ -21,7 +21,8 @@ from fixtures import processes
 from fixtures.cluster import Cluster, Provider
 from fixtures.errors import Infra
 from fixtures.jobs import JobsClient
-from fixtures.local import IMAGE, LocalProvider
+from fixtures.local import LocalProvider
+from fixtures.training_environment import IMAGE
 from tests.contract.fake import FakeProvider
 
 WORKERS = 2
@@ -267,6 +268,18 @@ class TestProvider:
         assert not any(cluster.token in file.read_text(encoding="utf-8") for file in files)
         assert sum(file.stat().st_size for file in files) < 6_000_000
 
+    def test_while_it_is_up_its_status_lacks_nothing_and_tells_no_token(
+        self, provider: Provider, cluster: Cluster
+    ) -> None:
+        status = provider.status()
+
+        assert status.missing == ""
+        assert status.dashboard == cluster.dashboard
+        assert cluster.token not in repr(status)
+
+    def test_what_it_runs_on_is_stopped_or_the_reason_is_known(self, kind: str, provider: Provider) -> None:
+        assert bool(provider.unstoppable) == (kind == "local")
+
     def test_down_leaves_nothing_and_can_be_repeated(
         self, kind: str, provider: Provider, cluster: Cluster, place: Path
     ) -> None:
@@ -278,6 +291,8 @@ class TestProvider:
         provider.down()
 
         assert provider.trouble()
+        assert provider.status().missing
+        assert not provider.claim(lambda line: None)
         assert here(provider) == frozenset()
         assert not any(alive(pid) for pid in pids)
         assert list(processes.runs([place])) == []

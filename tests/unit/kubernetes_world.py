@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import pytest
 
-from fixtures.cluster import Problem, Report
+from fixtures.cluster import Problem, Report, Status
 from fixtures.kubernetes import provider as module
 from fixtures.kubernetes.api import Api
 from fixtures.kubernetes.builders import Builder
@@ -83,6 +83,8 @@ class Engine:
         self.kubeconfig: Path | None = world.kubeconfig
         self.context: str | None = None
         self.node_port: int | None = None
+        self.unstoppable = ""
+        self.inherited = not owned
         self.there = not owned
         self.problems: tuple[Problem, ...] = ()
         self.pids: frozenset[int] | None = frozenset({1})
@@ -99,6 +101,21 @@ class Engine:
     def up(self, report: Report) -> None:
         with self.world.step("cluster"):
             self.there = True
+
+    def attach(self) -> bool:
+        return self.there
+
+    def give_back(self) -> None:
+        self.world.steps.append("give cluster back")
+
+    def stop(self, report: Report) -> None:
+        self.world.steps.append("stop cluster")
+
+    def status(self) -> Status:
+        return Status((("cluster", "played"),), "" if self.there else "There is none.")
+
+    def prune(self, keep: str, report: Report) -> None:
+        raise AssertionError("only gc prunes")
 
     def usable_cores(self) -> int | None:
         return 4 if self.owned else None

@@ -197,3 +197,50 @@ def test_what_is_kept_stays_as_it_is_and_nothing_of_ours_runs_on_here(world: Wor
 
     assert world.server.everything() == there
     assert world.steps[-2:] == ["stop image", "keep cluster"]
+
+
+@pytest.mark.parametrize("step", ["image", "operator", "apply RayCluster", "network"])
+def test_a_start_that_is_cut_off_in_a_cluster_that_was_there_takes_back_what_it_made(world: World, step: str) -> None:
+    before = world.server.everything()
+    provider = world.provider(Engine(world, owned=False))
+    world.trap = (step, "after", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        provider.up(world.said.append)
+    world.trap = None
+
+    provider.give_back()
+
+    assert world.server.everything() == before
+    assert world.steps[-1] == "give cluster back"
+
+
+@pytest.mark.parametrize("step", ["image", "apply RayCluster", "network"])
+def test_a_start_that_is_cut_off_where_ray_was_kept_takes_nothing_away(world: World, step: str) -> None:
+    first = world.provider(Engine(world, owned=False))
+    first.up(world.said.append)
+    first.keep_running()
+    there = set(world.server.everything())
+    provider = world.provider(Engine(world, owned=False))
+    world.trap = (step, "after", KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        provider.up(world.said.append)
+    world.trap = None
+
+    provider.give_back()
+
+    assert set(world.server.everything()) == there
+    assert world.steps[-2:] == ["stop image", "give cluster back"]
+
+
+def test_what_one_process_kept_another_claims_and_removes(world: World) -> None:
+    before = world.server.everything()
+    first = world.provider(Engine(world, owned=False))
+    first.up(world.said.append)
+    first.keep_running()
+
+    later = world.provider(Engine(world, owned=False))
+    assert later.claim(world.said.append)
+    later.down()
+
+    assert world.server.everything() == before
+    assert not world.provider(Engine(world, owned=False)).claim(world.said.append)

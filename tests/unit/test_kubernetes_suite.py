@@ -16,6 +16,7 @@ from fixtures.kubernetes.kind import KindEngine
 from fixtures.kubernetes.minikube import MinikubeEngine
 from fixtures.kubernetes.settings import KUBERNETES_OPTIONS, KubernetesSettings
 from fixtures.measurement import Run
+from fixtures.providers import make_provider as make_named
 from fixtures.settings import build
 from tests.contract.fake import FakeProvider
 from tests.unit import kubernetes_world as played
@@ -71,7 +72,7 @@ def test_the_suite_makes_the_provider_that_the_option_names_with_room_for_the_la
     monkeypatch.setattr(os, "environ", {"HOME": str(tmp_path), "PATH": ""})
     values = {"cluster": "minikube", "workers": "2,4", "namespace": "space", "reports": str(tmp_path)}
 
-    provider = suite.make_provider(build(values, {}))
+    provider = make_named(build(values, {}), os.environ)
 
     assert provider.name == "minikube"
     plan = provider._plan  # type: ignore[attr-defined]
@@ -98,7 +99,7 @@ def test_a_run_on_kubernetes_shows_its_options_and_a_run_here_does_not(
 ) -> None:
     asked: list[str] = []
 
-    def made(settings: object, kubeconfig: Path | None = None) -> FakeProvider:
+    def made(settings: object, environ: object, kubeconfig: Path | None = None) -> FakeProvider:
         asked.append(settings.cluster)  # type: ignore[attr-defined]
         return FakeProvider(2, 1)
 

@@ -202,7 +202,9 @@ def test_containers_that_somebody_made_after_ours_were_removed_are_never_touched
     world.answer("docker ps", docker_ps("rig2", "rig2-m02").replace('"xrig2"', '"other"'))
     engine = world.engine()
 
-    with pytest.raises(Infra, match=r"The containers rig2 have names of our profile rig2 but were not made by it"):
+    with pytest.raises(
+        Infra, match=r"The containers rig2 have names of Minikube's profile rig2 but were not made by it"
+    ):
         engine.up(world.said.append)
     engine.down()
 
@@ -251,7 +253,7 @@ def test_a_kept_cluster_of_another_shape_stays_and_its_differences_and_removal_a
         engine.up(world.said.append)
     engine.down()
 
-    assert f"MINIKUBE_HOME={world.home} minikube delete -p rig2" in error.value.remedy
+    assert "python -m fixtures down --cluster=minikube --profile=rig2" in error.value.remedy
     assert world.calls("minikube delete") == []
     lease = processes.read_lease(engine.folder)
     assert lease is not None

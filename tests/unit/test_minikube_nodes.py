@@ -15,10 +15,10 @@ from fixtures import processes
 from fixtures.errors import Infra
 from fixtures.evidence import FILE_BYTES
 from fixtures.kubernetes import node_containers
-from fixtures.kubernetes.minikube import MinikubeEngine, reap
+from fixtures.kubernetes.minikube import MinikubeEngine
 from fixtures.kubernetes.node_containers import full_name, parse_images
 from fixtures.resources import GIB
-from tests.unit.minikube_world import INFO, NO_PROCESS, ROOMY, World
+from tests.unit.minikube_world import INFO, ROOMY, World
 from tests.unit.stand_in import docker_ps, recorded
 
 DIGEST = "sha256:5a42604be16a427e9972e5e79429b8a1998f18d17290a19d105b987f9af095d2"
@@ -179,25 +179,6 @@ def test_a_run_that_made_nothing_removes_nothing(world: World) -> None:
     world.engine().down()
 
     assert world.calls() == []
-
-
-def test_a_kept_cluster_outlives_its_run_and_gc_removes_it_only_on_request(world: World) -> None:
-    engine = world.up()
-    engine.keep_running()
-    lease = processes.read_lease(engine.folder)
-    assert lease is not None
-    assert lease.kept
-    processes.write_lease(engine.folder, replace(lease, pid=NO_PROCESS))
-
-    assert reap(world.environ, world.said.append, home=world.home) == ()
-    assert reap(world.environ, world.said.append, home=world.home, also_kept=True) == ("rig2",)
-    assert len(world.calls("minikube delete")) == 1
-
-
-def test_gc_leaves_the_cluster_of_a_run_that_still_goes_on(world: World) -> None:
-    world.up()
-
-    assert reap(world.environ, world.said.append, home=world.home, also_kept=True) == ()
 
 
 def test_metrics_are_asked_for_and_their_failure_is_told_only(world: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 import fixtures.report.__main__
 from benchmarks import bench
 from fixtures import gate_commands, noise, work
+from fixtures.__main__ import VERBS, make_parser
 from fixtures.kubernetes.settings import KUBERNETES_OPTIONS
 from fixtures.plan import LOOK_LEVEL, looks
 from fixtures.settings import ALL_OPTIONS, OPTIONS, Settings, build
@@ -56,6 +57,8 @@ def check(command: str, reports: Path) -> Settings | None:
     if words[0] == ".":
         assert words[1:] == [f"{VARIABLES['VENV']}/bin/activate"], command
         return None
+    if words[:3] == ["python", "-m", "fixtures"]:
+        return check_verb(command, words[3:], environ, reports)
     if words[:2] == ["python", "-m"]:
         check_module(command, words[2], words[3:])
         return None
@@ -95,6 +98,15 @@ def check_module(command: str, module: str, arguments: list[str]) -> None:
             PARSERS[module](arguments)
         except SystemExit:
             pytest.fail(f"{command}: {module} refuses it")
+
+
+def check_verb(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings:
+    try:
+        given = make_parser().parse_args([each for each in words if each != "--help"])
+    except SystemExit:
+        raise AssertionError(f"{command}: python -m fixtures takes no such words") from None
+    values = {option.dest: getattr(given, option.dest) for option in ALL_OPTIONS}
+    return build({**values, "reports": str(reports)}, environ)
 
 
 def check_pytest(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings | None:
@@ -157,6 +169,12 @@ def test_the_readme_has_the_two_commands_and_they_are_found() -> None:
     assert ["pytest", "-m", "e2e", "--workers=2,4"] in found
 
 
+def test_every_verb_but_none_other_is_a_target_of_the_makefile() -> None:
+    (shared,) = re.findall(r"^([a-z ]+):\n\t\$\(BIN\)/python -m fixtures \$@ ", MAKEFILE, re.MULTILINE)
+
+    assert {*shared.split(), "gc"} == set(VERBS) <= TARGETS
+
+
 @pytest.mark.parametrize(
     ("command", "why"),
     [
@@ -174,6 +192,8 @@ def test_the_readme_has_the_two_commands_and_they_are_found() -> None:
         ("python -m fixtures.work", "is no command"),
         ("python -m fixtures.report compare OLD", "fixtures.report refuses it"),
         ("python -m fixtures.gate accept", "fixtures.gate refuses it"),
+        ("python -m fixtures fly", "no such words"),
+        ("python -m fixtures up --worker=2", "no such words"),
     ],
 )
 def test_a_command_that_would_fail_is_found(command: str, why: str, tmp_path: Path) -> None:

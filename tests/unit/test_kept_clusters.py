@@ -1,0 +1,198 @@
+"""Clusters that an earlier process kept: another one finds, stops, gives back or removes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fixtures import processes
+from fixtures.errors import Infra, UsageError
+from fixtures.kubernetes.context import ContextEngine
+from fixtures.processes import Lease
+from tests.unit.minikube_world import NO_PROCESS, World
+from tests.unit.stand_in import docker_ps, recorded
+from tests.unit.test_kind import NAMES, KindWorld, node_list
+
+STOPPED = "minikube-status-stopped.json"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.check()
+
+
+@pytest.fixture
+def kind(tmp_path: Path) -> KindWorld:
+    return KindWorld(tmp_path)
+
+
+def lease(world: World) -> Lease | None:
+    return processes.read_lease(world.engine().folder)
+
+
+def test_where_there_is_nothing_of_ours_there_is_nothing_to_answer_for_and_no_program_is_asked(world: World) -> None:
+    engine = world.engine()
+
+    assert not engine.attach()
+    engine.down()
+
+    assert world.calls() == []
+    assert not engine.folder.exists()
+
+
+def test_what_an_earlier_process_kept_is_removed_by_the_next_without_a_start(world: World) -> None:
+    world.left_by_another_run()
+    engine = world.engine(nodes=1)  # of whatever shape it is
+
+    assert engine.attach()
+    engine.down()
+
+    assert world.calls("minikube start") == []
+    assert len(world.calls("minikube delete")) == 1
+    assert not engine.folder.exists()
+
+
+def test_what_is_given_back_is_kept_as_before_and_no_longer_ours_to_remove(world: World) -> None:
+    world.left_by_another_run()
+    before = lease(world)
+    engine = world.engine()
+
+    engine.attach()
+    assert lease(world) != before
+    engine.give_back()
+    engine.down()
+
+    assert lease(world) == before
+    assert world.calls("minikube delete") == []
+
+
+def test_an_up_after_the_claim_still_knows_that_the_cluster_was_kept(world: World) -> None:
+    world.left_by_another_run()
+    engine = world.engine(nodes=3)
+    engine.attach()
+
+    with pytest.raises(Infra, match="The kept cluster rig2 has 2 nodes instead of 3"):
+        engine.up(world.said.append)
+
+    assert world.calls("minikube delete") == []
+
+
+def test_what_had_to_be_made_anew_was_not_there_before(world: World) -> None:
+    world.left_by_another_run(kept=False)
+    world.answer("docker ps")  # its nodes are gone
+    engine = world.engine()
+
+    engine.up(world.said.append)
+
+    assert not engine.inherited
+    assert "has lost its nodes" in world.said[0]
+
+
+def test_a_cluster_in_use_is_not_touched(world: World) -> None:
+    world.left_by_another_run()
+    processes.write_lease(world.engine().folder, Lease(1, psutil.Process(1).create_time()))
+
+    with pytest.raises(Infra, match="in use by another run"):
+        world.engine().attach()
+
+    assert world.calls() == []
+
+
+def test_containers_of_our_names_that_somebody_else_made_are_not_claimed(world: World) -> None:
+    world.left_by_another_run()
+    world.answer("docker ps", docker_ps("rig2").replace('"xrig2"', '"other"'))
+
+    with pytest.raises(Infra, match="were not made by it"):
+        world.engine().attach()
+
+    assert lease(world) == Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
+
+
+def test_nodes_are_stopped_and_looked_at(world: World) -> None:
+    world.left_by_another_run()
+    world.answer(
+        "minikube stop", recorded("minikube-stop.jsonl"), then=world.later("minikube status", recorded(STOPPED))
+    )
+    engine = world.engine()
+    engine.attach()
+
+    engine.stop(world.said.append)
+    engine.keep_running()
+
+    assert world.calls("minikube stop") == ["minikube stop --profile rig2 --output=json"]
+    found = lease(world)
+    assert found is not None
+    assert found.kept
+    assert found.extra["containers"] == ["xrig2", "xrig2-m02"]
+
+
+def test_a_stop_that_stops_nothing_is_told_whatever_its_exit_code(world: World) -> None:
+    world.left_by_another_run()
+    world.answer("minikube stop", recorded("minikube-stop.jsonl"))
+    engine = world.engine()
+    engine.attach()
+
+    with pytest.raises(Infra, match=r"`minikube stop` left rig2, rig2-m02 running: 2 nodes stopped\."):
+        engine.stop(world.said.append)
+
+
+def test_the_status_says_whose_the_cluster_is_and_what_does_not_run(world: World) -> None:
+    found = [world.engine().status()]
+    world.left_by_another_run()
+    found += [world.engine().status()]
+    world.answer("minikube status", recorded(STOPPED), code=7)
+    found += [world.engine().status()]
+
+    assert [each.parts[0][1] for each in found] == [
+        "Minikube's profile rig2 does not exist",
+        "Minikube's profile rig2, kept",
+        "Minikube's profile rig2, kept",
+    ]
+    assert found[0].missing == "Minikube's profile rig2 does not exist."
+    assert not found[1].missing
+    assert found[2].missing.startswith("Minikube's profile rig2 does not run: rig: Host Stopped")
+    assert lease(world) == Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
+
+
+def test_the_status_of_somebody_elses_profile_says_so(world: World) -> None:
+    world.profile.mkdir(parents=True)
+
+    assert "but was not made by ray-train-e2e" in world.engine().status().missing
+
+
+def test_a_kept_kind_cluster_is_found_and_removed_and_cannot_be_stopped(kind: KindWorld) -> None:
+    kind.left_by_another_run()
+    engine = kind.engine()
+
+    assert engine.attach()
+    with pytest.raises(UsageError, match="each other's addresses"):
+        engine.stop(kind.said.append)
+    engine.down()
+
+    assert kind.calls("kind create") == []
+    assert len(kind.calls("kind delete")) == 1
+
+
+def test_the_status_of_a_kind_cluster_says_which_nodes_are_not_ready_and_knows_its_address(kind: KindWorld) -> None:
+    kind.left_by_another_run()
+    engine = kind.engine()
+
+    assert not engine.status().missing
+    assert (engine.address(), engine.node_port) == ("127.0.0.1", 30999)
+    kind.answer("docker exec", node_list(*NAMES, ready="False"))
+    assert "nodes that are not ready: e2e-control-plane" in engine.status().missing
+
+
+def test_a_context_is_nothing_to_claim_stop_or_remove(tmp_path: Path) -> None:
+    engine = ContextEngine(tmp_path / "none", None, {})
+
+    assert engine.attach()
+    engine.give_back()
+    with pytest.raises(UsageError, match="not ours to stop"):
+        engine.stop(print)
+    assert "There is no kubeconfig" in engine.status().missing

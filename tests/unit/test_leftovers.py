@@ -1,0 +1,183 @@
+"""What `gc` removes, and what it leaves: clusters, images and archives of earlier runs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures import processes
+from fixtures.errors import Infra
+from fixtures.kubernetes.image import ARCHIVE
+from fixtures.kubernetes.node_images import unused
+from fixtures.kubernetes.recipe import REPOSITORY
+from fixtures.kubernetes.settings import KubernetesSettings
+from fixtures.leftovers import Leftovers
+from fixtures.processes import Lease
+from tests.unit.minikube_world import NO_PROCESS, World
+from tests.unit.stand_in import docker_ps
+
+OLD = f"{REPOSITORY}:000000000000"
+KEPT = Lease(NO_PROCESS, 0.0, kept=True)
+
+
+class Site(World):
+    """A machine with a run directory, Minikube's home, and a folder to build an image from."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place)
+        self.environ["XDG_CACHE_HOME"] = str(place / "cache")
+        (place / "image").mkdir()
+        (place / "image" / "Dockerfile").write_text("FROM scratch\n")
+        self.answer("docker image")
+        self.answer("docker exec", json.dumps({"images": [], "containers": []}))
+
+    def gc(self) -> None:
+        places, context = [self.place], self.place / "image"
+        settings = KubernetesSettings(minikube_home=self.home)
+        Leftovers(settings, self.environ, self.said.append, places=places, context=context).remove()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    site = Site(tmp_path)
+    yield site
+    site.check()
+
+
+def test_where_nothing_was_left_nothing_is_said(site: Site) -> None:
+    site.gc()
+
+    assert site.said == []
+
+
+def test_embedded_clusters_go_kept_or_not(site: Site) -> None:
+    for name, lease in (("rte-kept", KEPT), ("rte-left", replace(KEPT, kept=False))):
+        (site.place / name).mkdir()
+        processes.write_lease(site.place / name, lease)
+
+    site.gc()
+
+    assert site.said == [f"removed the embedded cluster in {site.place / name}" for name in ("rte-kept", "rte-left")]
+
+
+def test_a_minikube_cluster_that_a_killed_run_left_goes(site: Site) -> None:
+    site.left_by_another_run(kept=False)
+
+    site.gc()
+
+    assert site.said == ["removing what an earlier run had left: Minikube's profile rig2"]
+    assert len(site.calls("minikube delete")) == 1
+
+
+def test_a_kept_minikube_cluster_stays_and_is_named_with_the_way_to_remove_it(site: Site) -> None:
+    site.left_by_another_run()
+    before = processes.read_lease(site.engine().folder)
+
+    site.gc()
+
+    (said,) = site.said
+    assert said.startswith("Minikube's profile rig2 was kept and stays")
+    assert "python -m fixtures down --cluster=minikube --profile=rig2" in said
+    assert site.calls("minikube delete") == []
+    assert processes.read_lease(site.engine().folder) == before
+
+
+def test_the_cluster_of_a_run_that_still_goes_on_is_no_leftover(site: Site) -> None:
+    site.up().keep_running()
+    processes.keep(site.engine().folder, kept=False)
+    site.said.clear()
+
+    site.gc()
+
+    assert site.said == []
+
+
+def test_a_cluster_that_cannot_be_removed_does_not_save_the_rest(site: Site) -> None:
+    site.left_by_another_run(kept=False)
+    site.answer("minikube delete", code=1)
+    site.answer("docker rm", code=1, err="daemon is busy\n")
+    site.answer("docker image ls", f"{OLD} sha256:1\n")
+    site.answer("docker image rm")
+
+    with pytest.raises(Infra, match="daemon is busy"):
+        site.gc()
+
+    assert site.said[-1] == f"removed {OLD}"
+
+
+def test_older_images_go_from_this_machine(site: Site) -> None:
+    site.answer("docker image ls", f"{OLD} sha256:1\n")
+    site.answer("docker image rm")
+
+    site.gc()
+
+    assert site.said == [f"removed {OLD}"]
+
+
+def test_without_docker_nothing_is_said_of_images(site: Site) -> None:
+    site.environ["PATH"] = str(site.home)  # the machine that runs this test may have a Docker, with images
+
+    site.gc()
+
+    assert site.said == site.calls() == []
+
+
+def test_a_docker_that_does_not_answer_is_told_and_no_failure(site: Site) -> None:
+    site.answer("docker image ls", err="Cannot connect to the Docker daemon\n", code=1)
+
+    site.gc()
+
+    assert "were not looked at" in site.said[0]
+
+
+def test_older_images_go_from_the_nodes_of_a_kept_cluster_that_run(site: Site) -> None:
+    site.left_by_another_run()
+    site.answer("docker ps", docker_ps("rig2") + docker_ps("rig2-m02", state="exited"))
+    images = [{"id": "sha256:1", "repoTags": [OLD]}, {"id": "sha256:2", "repoTags": ["docker.io/library/other:1"]}]
+    site.answer("docker exec", json.dumps({"images": images, "containers": []}))
+
+    site.gc()
+
+    assert [call for call in site.calls("docker exec") if "rmi" in call] == ["docker exec rig2 crictl rmi sha256:1"]
+    assert site.said[0] == f"removed {OLD} on rig2"
+
+
+def test_an_image_on_a_node_is_unused_when_it_is_ours_is_not_kept_and_no_container_has_it() -> None:
+    def image(number: int, *names: str) -> dict[str, object]:
+        digests = [f"{name.partition(':')[0]}@sha256:d{number}" for name in names]
+        return {"id": f"sha256:{number}", "repoTags": list(names), "repoDigests": digests}
+
+    keep, current = f"{REPOSITORY}:111111111111", f"{REPOSITORY}:222222222222"
+    images = [
+        image(1, keep),
+        image(2, OLD),
+        image(3, current),
+        image(4, f"{REPOSITORY}:333333333333", "docker.io/somebody/else:1"),
+        image(5, "docker.io/rayproject/ray:2.60.0"),
+        image(6),
+        image(7, f"{REPOSITORY}:444444444444"),
+    ]
+    containers = [
+        {"image": {"image": current}, "imageRef": "sha256:x"},
+        {"image": {"image": "x"}, "imageRef": "sha256:7"},
+    ]
+
+    assert unused(images, containers, keep) == {"sha256:2": OLD}
+
+
+def test_archives_of_images_go_when_nobody_writes_to_them_any_more(site: Site) -> None:
+    old, new = site.place / f"{ARCHIVE}old", site.place / f"{ARCHIVE}new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "image.tar").write_text("layers")
+    os.utime(old, (1, 1))
+
+    site.gc()
+
+    assert site.said == [f"removed {old}"]
+    assert new.exists()

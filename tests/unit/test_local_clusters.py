@@ -1,0 +1,151 @@
+"""Embedded clusters that earlier processes kept or left: found, claimed, given back, ended. No Ray."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fixtures import local_clusters, processes
+from fixtures.errors import UsageError
+from fixtures.local import LocalProvider
+from fixtures.processes import Lease
+from fixtures.ray_state import NodeState
+
+KEPT = Lease(pid=2**22 - 1, started=1.0, kept=True)
+"""Of a process that does not exist."""
+
+ALIVE = {"head": NodeState("ALIVE", 0), "worker-1": NodeState("ALIVE", 1)}
+
+
+@pytest.fixture
+def provider(tmp_path: Path) -> LocalProvider:
+    return LocalProvider(1, 1, {}, places=[tmp_path])
+
+
+def leave(place: Path, name: str, lease: Lease | None) -> Path:
+    run = place / f"{processes.PREFIX}{name}"
+    run.mkdir()
+    if lease is not None:
+        processes.write_lease(run, lease)
+    return run
+
+
+def extra(provider: LocalProvider) -> dict[str, object]:
+    return {**provider._shape(), "dashboard": "http://127.0.0.1:1", "token": "s3cret", "nodes": ["worker-1"]}
+
+
+def of_process_one(*, kept: bool = False) -> Lease:
+    return Lease(1, psutil.Process(1).create_time(), kept)
+
+
+def test_every_kept_cluster_is_claimed_whatever_its_shape_and_ended(provider: LocalProvider, tmp_path: Path) -> None:
+    runs = [leave(tmp_path, name, replace(KEPT, extra={"cpus_per_worker": name})) for name in ("a", "b")]
+
+    assert provider.claim(lambda line: None)
+    provider.down()
+
+    assert [run.exists() for run in runs] == [False, False]
+    assert not provider.claim(lambda line: None)
+
+
+def test_what_was_claimed_and_is_given_back_is_kept_as_before(provider: LocalProvider, tmp_path: Path) -> None:
+    run = leave(tmp_path, "a", KEPT)
+
+    provider.claim(lambda line: None)
+    claimed = processes.read_lease(run)
+    provider.give_back()
+    provider.down()
+
+    assert claimed is not None
+    assert not claimed.kept
+    lease = processes.read_lease(run)
+    assert lease is not None
+    assert lease.kept
+
+
+def test_a_reset_ends_what_was_claimed_and_says_so(provider: LocalProvider, tmp_path: Path) -> None:
+    run = leave(tmp_path, "a", KEPT)
+    said: list[str] = []
+
+    provider.claim(said.append)
+    provider.reset(said.append)
+
+    assert said == [f"ending the embedded cluster in {run}"]
+    assert not run.exists()
+
+
+def test_a_cluster_in_use_stays_and_one_that_a_killed_run_left_goes_at_once(
+    provider: LocalProvider, tmp_path: Path
+) -> None:
+    used = leave(tmp_path, "used", of_process_one())
+    left = leave(tmp_path, "left", replace(KEPT, kept=False))
+    said: list[str] = []
+
+    assert not provider.claim(said.append)
+
+    assert said == [
+        f"removed what an earlier run had left: {left}",
+        f"the embedded cluster in {used} is in use by process 1: it stays",
+    ]
+    assert used.exists()
+
+
+def test_it_cannot_be_stopped(provider: LocalProvider) -> None:
+    with pytest.raises(UsageError, match="processes of this machine"):
+        provider.stop(print)
+
+
+def test_without_any_cluster_the_status_says_so(provider: LocalProvider) -> None:
+    found = provider.status()
+
+    assert found.parts == ()
+    assert found.missing == "No embedded cluster of this shape is up."
+
+
+@pytest.mark.parametrize(
+    ("lease", "whose", "whole"),
+    [
+        (KEPT, "kept", True),
+        (of_process_one(), "in use by process 1", True),
+        (of_process_one(kept=True), "kept, free once process 1 has ended", True),
+        (replace(KEPT, kept=False), "left by a run that was killed", False),
+    ],
+)
+def test_the_status_says_whose_a_cluster_is_and_that_its_nodes_are_alive(
+    provider: LocalProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lease: Lease,
+    whose: str,
+    whole: bool,
+) -> None:
+    run = leave(tmp_path, "a", replace(lease, extra=extra(provider)))
+    monkeypatch.setattr(local_clusters, "node_states", lambda dashboard, token: ALIVE)
+
+    found = provider.status()
+
+    assert found.parts == ((str(run), f"{whose}, 2 Ray nodes are alive, dashboard http://127.0.0.1:1"),)
+    assert (found.missing == "") is whole
+    assert found.dashboard == ("http://127.0.0.1:1" if whole else "")
+    assert "s3cret" not in repr(found)
+
+
+def test_a_cluster_that_is_not_as_asked_for_or_not_alive_is_shown_and_does_not_count(
+    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(tmp_path, "dead", replace(KEPT, extra=extra(provider)))
+    leave(tmp_path, "other", replace(KEPT, extra=extra(provider) | {"cpus_per_worker": 4}))
+    leave(tmp_path, "starting", of_process_one())
+    leave(tmp_path, "unleased", None)
+    monkeypatch.setattr(local_clusters, "node_states", lambda dashboard, token: {"head": NodeState("ALIVE", 0)})
+
+    found = provider.status()
+
+    said = [state for _, state in found.parts]
+    assert said[0].startswith("kept, Ray nodes are gone: worker-1, dashboard")
+    assert said[1].endswith("it has another shape")
+    assert said[2:] == ["being started, in use by process 1", "being made"]
+    assert found.missing

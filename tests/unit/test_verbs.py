@@ -1,0 +1,293 @@
+"""What people do with a cluster by hand, on the fake provider: each verb is a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fixtures import __main__ as command
+from fixtures.cluster import Problem
+from fixtures.errors import Infra
+from fixtures.settings import ALL_OPTIONS, Settings, build
+from tests.contract.fake import FakeMachine, FakeProvider
+
+WHOLE = FakeMachine(nodes=True, running=True, ray=True, kept=True)
+STOPPED = FakeMachine(nodes=True, kept=True)
+
+
+class Desk:
+    """Runs verbs one after the other on one machine.
+
+    Attributes:
+        machine: what outlives each of them.
+        settings: those of the last one.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.machine = FakeMachine()
+        self.settings = Settings()
+
+    def run(self, *arguments: str, environ: Mapping[str, str] | None = None, **fake: Any) -> int:
+        def make(settings: Settings, environ: Mapping[str, str], kubeconfig: Path | None) -> FakeProvider:
+            self.settings = settings
+            return FakeProvider(max(settings.workers), settings.cpus_per_worker, machine=self.machine, **fake)
+
+        return command.main(arguments, environ or {}, make=make, root=self.root)
+
+    def left(self, machine: FakeMachine) -> None:
+        """What an earlier process left."""
+        self.machine = FakeMachine(machine.nodes, machine.running, machine.ray, machine.kept)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+Say = pytest.CaptureFixture[str]
+
+
+def test_up_keeps_the_cluster_and_says_what_is_there(desk: Desk, capsys: Say) -> None:
+    assert desk.run("up", "--workers=2,4") == 0
+
+    assert desk.machine == WHOLE
+    assert max(desk.settings.workers) == 4
+    said = capsys.readouterr()
+    assert "whole      yes" in said.out
+    assert [line.split("s  ")[1] for line in said.err.splitlines()] == ["starting nothing", "loading nothing"]
+
+
+def test_up_again_is_no_harm(desk: Desk) -> None:
+    assert [desk.run("up"), desk.run("up")] == [0, 0]
+    assert desk.machine == WHOLE
+
+
+def test_what_is_missing_ends_up_before_anything_is_made(desk: Desk, capsys: Say) -> None:
+    problem = Problem("minikube is not on PATH.", "Install it.")
+
+    assert desk.run("up", problems=(problem,)) == 11
+
+    assert desk.machine == FakeMachine()
+    assert capsys.readouterr().err == "ERROR: minikube is not on PATH. Install it.\n"
+
+
+def test_an_up_that_fails_says_why_on_one_line_leaves_evidence_and_nothing_else(desk: Desk, capsys: Say) -> None:
+    assert desk.run("up", fails="The image is\nmissing.") == 11
+
+    assert desk.machine == FakeMachine()
+    assert (desk.root / "reports/evidence/fake.log").exists()
+    assert capsys.readouterr().err.splitlines()[-1] == "ERROR: The image is missing. Give the fake no failure."
+
+
+def test_the_evidence_of_an_earlier_failure_is_gone_after_an_up_that_is_well(desk: Desk) -> None:
+    desk.run("up", fails="No.")
+
+    assert desk.run("up") == 0
+    assert not (desk.root / "reports/evidence").exists()
+
+
+@pytest.mark.parametrize("how", [{"fails": "No."}, {"interrupted": True}])
+def test_an_up_that_ends_early_leaves_what_was_there_before_as_it_was(desk: Desk, how: dict[str, Any]) -> None:
+    desk.left(WHOLE)
+
+    assert desk.run("up", **how) == (2 if "interrupted" in how else 11)
+
+    assert desk.machine == WHOLE
+
+
+def test_ctrl_c_removes_what_was_half_made(desk: Desk, capsys: Say) -> None:
+    assert desk.run("up", interrupted=True) == 2
+
+    assert desk.machine == FakeMachine()
+    assert "taking back what was made" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("keep", "how", "kept"),
+    [
+        ("on-failure", {"fails": "No."}, True),
+        ("always", {"fails": "No."}, True),
+        ("always", {"interrupted": True}, True),
+        ("on-failure", {"interrupted": True}, False),
+        ("never", {"fails": "No."}, False),
+    ],
+)
+def test_keep_says_whether_what_failed_to_come_up_stays_to_be_looked_at(
+    desk: Desk, keep: str, how: dict[str, Any], kept: bool
+) -> None:
+    desk.run("up", f"--keep={keep}", **how)
+
+    assert (desk.machine.nodes, desk.machine.kept) == (kept, kept)
+
+
+def test_status_says_by_its_exit_code_whether_a_run_could_begin_and_changes_nothing(desk: Desk, capsys: Say) -> None:
+    assert desk.run("status") == 1
+    assert "whole      no: there is nothing" in capsys.readouterr().out
+    assert desk.machine == FakeMachine()
+
+    desk.left(WHOLE)
+    assert desk.run("status") == 0
+    assert desk.machine == WHOLE
+
+
+def test_status_as_json_is_one_object_and_nothing_else(desk: Desk, capsys: Say) -> None:
+    desk.left(STOPPED)
+
+    assert desk.run("status", "--json") == 1
+
+    assert json.loads(capsys.readouterr().out) == {
+        "cluster": "fake",
+        "whole": False,
+        "missing": "no Ray runs",
+        "dashboard": "",
+        "parts": {"machine": str(STOPPED)},
+    }
+
+
+def test_restart_makes_ray_anew_on_the_nodes_that_are_there(desk: Desk) -> None:
+    desk.left(WHOLE)
+
+    assert desk.run("restart") == 0
+
+    assert desk.machine == WHOLE
+
+
+def test_restart_without_a_cluster_is_up(desk: Desk, capsys: Say) -> None:
+    assert desk.run("restart") == 0
+
+    assert desk.machine == WHOLE
+    assert "there is no cluster of ours yet" in capsys.readouterr().err
+
+
+def test_a_restart_that_is_interrupted_keeps_the_nodes(desk: Desk) -> None:
+    desk.left(WHOLE)
+
+    assert desk.run("restart", interrupted=True) == 2
+
+    assert (desk.machine.nodes, desk.machine.kept) == (True, True)
+
+
+def test_stop_keeps_the_nodes_and_start_brings_ray_back(desk: Desk) -> None:
+    desk.left(WHOLE)
+
+    assert desk.run("stop") == 0
+    assert desk.machine == STOPPED
+    assert desk.run("start") == 0
+    assert desk.machine == WHOLE
+
+
+def test_there_is_nothing_to_stop_without_a_cluster(desk: Desk, capsys: Say) -> None:
+    assert desk.run("stop") == 11
+    assert capsys.readouterr().err == "ERROR: There is no cluster of ours to stop. `up` makes one.\n"
+
+
+@pytest.mark.parametrize("verb", ["stop", "start"])
+def test_what_cannot_be_stopped_is_refused_in_one_sentence_before_it_is_touched(
+    desk: Desk, capsys: Say, verb: str
+) -> None:
+    desk.left(WHOLE)
+
+    assert desk.run(verb, unstoppable="its nodes are processes") == 4
+
+    assert capsys.readouterr().err == (
+        f"ERROR: {verb} is not for --cluster=fake: its nodes are processes; use down and up.\n"
+    )
+    assert desk.machine == WHOLE
+
+
+def test_down_removes_what_another_process_kept_and_can_be_repeated(desk: Desk, capsys: Say) -> None:
+    desk.left(WHOLE)
+
+    assert [desk.run("down"), desk.run("down")] == [0, 0]
+
+    assert desk.machine == FakeMachine()
+    assert capsys.readouterr().out == "fake: removed\nfake: there was nothing of ours\n"
+
+
+def test_a_cleanup_that_fails_does_not_hide_the_first_cause(
+    desk: Desk, capsys: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProvider, "give_back", fail("It is stuck."))
+
+    assert desk.run("up", fails="The first cause.") == 11
+
+    said = capsys.readouterr().err.splitlines()
+    assert said[-2].endswith("and then: It is stuck.")
+    assert said[-1].startswith("ERROR: The first cause.")
+
+
+def fail(cause: str) -> Callable[[object], None]:
+    def give_back(self: object) -> None:
+        raise Infra(cause)
+
+    return give_back
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("up", "--workers=0"), "--workers='0': expected counts from 1 to 1024 such as 2 or 2,4."),
+        (("up", "--cluster=moon"), "--cluster='moon': expected one of local, minikube, kind, context."),
+        (("up", "--node-memory=1g"), "--node-memory='1g': expected from 1800m"),
+        (("up", "--worker=2"), "unrecognized arguments: --worker=2"),
+        (("up", "--json"), "unrecognized arguments: --json"),
+        (("fly",), "invalid choice: 'fly'"),
+        ((), "the following arguments are required: VERB"),
+    ],
+)
+def test_a_wrong_word_is_refused_as_pytest_refuses_it(
+    desk: Desk, capsys: Say, arguments: tuple[str, ...], said: str
+) -> None:
+    try:
+        code: object = desk.run(*arguments)
+    except SystemExit as ended:
+        code = ended.code
+
+    assert code == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ERROR: ")
+    assert said in line
+
+
+def test_the_settings_are_those_of_a_run_in_this_folder(desk: Desk) -> None:
+    (desk.root / "pyproject.toml").write_text(
+        '[tool.pytest.ini_options]\nworkers = "4"\ncluster = "kind"\nprofile = "mine"\nreports = "out"\n'
+    )
+
+    desk.run("status", "--profile=yours", environ={"BATCH_SIZE": "256"})
+
+    settings = desk.settings
+    assert (settings.workers, settings.cluster, settings.batch_size) == ((4,), "kind", 256)
+    assert settings.kubernetes.profile == "yours"
+    assert settings.reports == desk.root / "out"
+
+
+def test_a_project_file_that_cannot_be_read_is_refused(desk: Desk, capsys: Say) -> None:
+    (desk.root / "pyproject.toml").write_text("[tool")
+
+    assert desk.run("status") == 4
+    assert "pyproject.toml cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", command.VERBS)
+def test_the_help_of_a_verb_has_an_example_and_every_option_of_the_suite(capsys: Say, verb: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main([verb, "--help"], {})
+
+    text = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"python -m fixtures {verb}" in text.partition("examples:")[2]
+    assert all(f"  {option.flag} " in text or f"  {option.flag}\n" in text for option in ALL_OPTIONS)
+
+
+@pytest.mark.parametrize("example", [example for verb in command.VERBS.values() for example in verb.examples])
+def test_the_examples_of_the_help_are_accepted(desk: Desk, example: str) -> None:
+    given = command.make_parser().parse_args(example.split())
+
+    values = {option.dest: getattr(given, option.dest) for option in ALL_OPTIONS}
+    assert build(values, {}, command.read_ini(desk.root)).cluster
