@@ -16,7 +16,8 @@ from fixtures.report.compare_page import change_chart, compare_markdown, compare
 from fixtures.summary import summarise
 from fixtures.verdict import Outcome
 from tests.unit.golden import assert_golden, structure
-from tests.unit.trials import SETTINGS, SPREAD, measurement, run, slowed, spec, timing_round
+from tests.unit.trials import SETTINGS, SPREAD, measurement, run, slowed, spec, timing_round, with_all_ranks
+from trainer.result import Hardware
 
 
 def rounds(parallel: float, copies: float | None = 10.4, step: float = 0.01) -> list[tuple[Measurement, ...]]:
@@ -124,7 +125,29 @@ def test_other_versions_may_be_what_is_compared_so_they_are_noted_and_nothing_el
 
     assert found.unlike == ()
     assert found.notes[:2] == ("ray: absent, then 2.60.0", "tensorflow-cpu: 2.21.0, then absent")
-    assert "no processor" in found.notes[-1]
+    assert found.notes[-1].startswith("the earlier and later runs did not say on which processor")
+
+
+def on(measured: Run, cpu: str, kernel: str = "6.18") -> Run:
+    """The run as it would be on another processor."""
+    hardware = Hardware(cpu, "x86_64", 2, 24)
+    trials = [
+        replace(trial, result=with_all_ranks(trial.result, hardware=hardware, kernel=kernel))
+        for trial in measured.measurements
+    ]
+    return replace(measured, measurements=tuple(trials))
+
+
+def test_another_processor_is_another_measurement_and_another_kernel_a_suspect() -> None:
+    here = on(OLD, "AMD EPYC")
+
+    outcome, why = judged(here, on(SLOWER, "Intel Xeon"))
+    assert outcome is Outcome.INCONCLUSIVE
+    assert "machine AMD EPYC, 2 cores (8 usable), 24 GiB against Intel Xeon" in why
+    assert judged(here, on(SLOWER, "AMD EPYC", "6.19"))[0] is Outcome.REGRESSION
+    found = difference(named(here), named(on(SLOWER, "AMD EPYC", "6.19")))
+    assert found.notes == ("kernel: 6.18, then 6.19",)
+    assert "the later run did not say" in difference(named(here), named(SLOWER)).notes[-1]
 
 
 def three() -> Sequence[Named]:
