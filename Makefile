@@ -6,10 +6,11 @@ CLUSTER ?= local
 ARGS ?=
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.bench-installed
+BROWSER_INSTALLED := $(VENV)/.browser-installed
 
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test bench gate-selftest nightly nightly-summary nightly-issues up status restart stop start down gc lint install clean help
+.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues up status restart stop start down gc lint install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +24,9 @@ test: lint ## format, lint, types, unit and contract tests, real clusters, and o
 
 bench: $(BENCH_INSTALLED) ## measure and judge the speed targets (ARGS="--rounds 3 --only ray")
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+browser: $(BROWSER_INSTALLED) ## open every page in a headless Chromium; skipped where there is none
+	$(BIN)/python -m pytest -m browser -rs $(ARGS)
 
 gate-selftest: $(INSTALLED) ## replay the regression gate on synthetic histories, committed seeds and new ones
 	$(BIN)/python -m fixtures.gate selftest --fresh
@@ -44,6 +48,12 @@ start: $(INSTALLED) ## start them again, with Ray (CLUSTER=minikube)
 down: $(INSTALLED) ## remove all that is ours, and look whether it is gone
 up status restart stop start down:
 	$(BIN)/python -m fixtures $@ --cluster=$(CLUSTER) $(ARGS)
+
+# Without its dependencies: its copy of axe-core is all that is read, and it asks for a driver that is not used.
+$(BROWSER_INSTALLED): $(INSTALLED)
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python
+	@touch $(BROWSER_INSTALLED)
 
 gc: $(INSTALLED) ## remove what earlier runs left: embedded clusters, killed runs' Kubernetes clusters, older images
 	$(BIN)/python -m fixtures gc $(ARGS)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
 MISSING = (
     ""
     if BROWSER and DRIVER and importlib.util.find_spec("selenium")
-    else "no Chromium: apt-get install chromium chromium-driver, and pip install selenium"
+    else "no Chromium with its driver, or no selenium: apt-get install chromium chromium-driver, then make browser"
 )
 """Why no page can be opened here; empty when one can."""
 

@@ -6,12 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from fixtures.entry import Commit, Entry
+from fixtures.history import History
 from fixtures.measurement import Run
+from fixtures.summary import summarise
 from tests.unit.recorded import recorded
-from tests.unit.test_reporting import CONFTEST, E2E, FAST, LOST, NO_START, SLOW, WILD
-from tests.unit.trials import run, timing_round
+from tests.unit.test_reporting import CONFTEST, E2E, FAST, LOST, NO_START, SLOW, SLOWED, WILD
+from tests.unit.trials import SETTINGS, SPREAD, on, run, timing_round
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 120
@@ -60,6 +64,17 @@ def compared(folder: Path) -> Path:
     return folder / "compare.html"
 
 
+def with_history(folder: Path) -> Path:
+    """The page of a run that the gate judged beside 14 earlier ones of the same machine."""
+    rounds = [timing_round(n, 10.0, 5.5 + n / 100, 10.4) for n in range(1, 9)]
+    measured = on(run(*rounds, settings=replace(SETTINGS, regression=True)), "AMD EPYC")
+    made = Entry.of(summarise(measured, SPREAD), Commit("tonight"), "1")
+    for number in range(1, 15):
+        at, commit = f"1970-01-01T00:00:{number:02d}+00:00", Commit(f"{number:02d}c0ffee4242")
+        History(folder / "history").add(replace(made, at=at, commit=commit), {})
+    return alone(measured, folder)
+
+
 PAGES: dict[str, Callable[[Path], Path]] = {
     "passed": lambda folder: of_pytest(run(*FAST), folder),
     "several counts": lambda folder: of_pytest(run(*MANY, counts=(2, 4), polluted=POLLUTED), folder),
@@ -68,5 +83,7 @@ PAGES: dict[str, Callable[[Path], Path]] = {
     "no cluster": lambda folder: of_pytest(LOST, folder, NO_START),
     "recorded": lambda folder: of_pytest(recorded(), folder),
     "from JSON alone": lambda folder: alone(run(*FAST), folder),
+    "with a history": with_history,
+    "injected slowdown": lambda folder: of_pytest(SLOWED, folder),
     "compared": compared,
 }

@@ -53,7 +53,7 @@ def test_the_page_has_no_error_draws_every_image_and_is_no_wider_than_the_screen
     assert wide <= window
 
 
-@pytest.mark.skipif(chromium.axe_script() is None, reason="no axe: pip install axe-playwright-python")
+@pytest.mark.skipif(chromium.axe_script() is None, reason="no axe: make browser installs it")
 def test_the_page_breaks_no_rule_of_accessibility(opened: Any) -> None:
     assert chromium.violations(opened, chromium.axe_script() or "") == []
 

@@ -16,8 +16,7 @@ from fixtures.report.compare_page import change_chart, compare_markdown, compare
 from fixtures.summary import summarise
 from fixtures.verdict import Outcome
 from tests.unit.golden import assert_golden, structure
-from tests.unit.trials import SETTINGS, SPREAD, measurement, run, slowed, spec, timing_round, with_all_ranks
-from trainer.result import Hardware
+from tests.unit.trials import SETTINGS, SPREAD, measurement, on, run, slowed, spec, timing_round
 
 
 def rounds(parallel: float, copies: float | None = 10.4, step: float = 0.01) -> list[tuple[Measurement, ...]]:
@@ -126,16 +125,6 @@ def test_other_versions_may_be_what_is_compared_so_they_are_noted_and_nothing_el
     assert found.unlike == ()
     assert found.notes[:2] == ("ray: absent, then 2.60.0", "tensorflow-cpu: 2.21.0, then absent")
     assert found.notes[-1].startswith("the earlier and later runs did not say on which processor")
-
-
-def on(measured: Run, cpu: str, kernel: str = "6.18") -> Run:
-    """The run as it would be on another processor."""
-    hardware = Hardware(cpu, "x86_64", 2, 24)
-    trials = [
-        replace(trial, result=with_all_ranks(trial.result, hardware=hardware, kernel=kernel))
-        for trial in measured.measurements
-    ]
-    return replace(measured, measurements=tuple(trials))
 
 
 def test_another_processor_is_another_measurement_and_another_kernel_a_suspect() -> None:

@@ -17,7 +17,7 @@ from fixtures.scaling import Compute, Link, ScalingModel
 from fixtures.settings import Settings, header
 from fixtures.work import TENSORS, Spread
 from trainer import schedule
-from trainer.result import EpochRecord, Means, Probe, RankRecord, TrialResult
+from trainer.result import EpochRecord, Hardware, Means, Probe, RankRecord, TrialResult
 
 BATCH = 6000
 UPDATES = 10
@@ -210,3 +210,13 @@ def slowed(made: Run, share: float) -> Run:
             each = replace(each, spec=replace(each.spec, slowdown=share), result=result)  # noqa: PLW2901
         trials.append(each)
     return replace(made, measurements=tuple(trials))
+
+
+def on(measured: Run, cpu: str, kernel: str = "6.18") -> Run:
+    """The run as it would be had its ranks said on which processor they ran."""
+    hardware = Hardware(cpu, "x86_64", 2, 24)
+    trials = [
+        replace(trial, result=with_all_ranks(trial.result, hardware=hardware, kernel=kernel))
+        for trial in measured.measurements
+    ]
+    return replace(measured, measurements=tuple(trials))
