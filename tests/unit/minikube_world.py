@@ -9,7 +9,7 @@ from fixtures import processes
 from fixtures.kubernetes.minikube import MinikubeEngine
 from fixtures.processes import Lease
 from fixtures.resources import GIB, Machine
-from tests.unit.stand_in import StandIns, docker_ps, recorded
+from tests.stand_ins.stand_in import StandIns, docker_ps, recorded
 
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=32 * GIB, disk=100 * GIB)
 NO_PROFILES = '{"invalid": [], "valid": []}'

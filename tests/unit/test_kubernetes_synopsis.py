@@ -13,7 +13,7 @@ import pytest
 from fixtures.kubernetes.objects import Object
 from fixtures.kubernetes.synopsis import Facts, synopsis
 from fixtures.ray_state import NodeState, parse_nodes
-from tests.unit.fake_helm import deployment
+from tests.stand_ins.fake_helm import deployment
 from tests.unit.recordings import items, moments, node, sample
 
 DATA = Path(__file__).parents[1] / "data"

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from fixtures.errors import Infra
 from fixtures.kubernetes.api import Api
-from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.fake_kubernetes import FakeKubernetes
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fixtures.errors import Infra
 from fixtures.kubernetes.minikube_events import REMEDIES, Progress, failure, parse_event
 from fixtures.kubernetes.minikube_state import Shape, not_running, parse_names, parse_profile
 from fixtures.kubernetes.tools import Completed
-from tests.unit.stand_in import DATA, recorded
+from tests.stand_ins.stand_in import DATA, recorded
 
 ASKED = Shape(2, 2, 6144, "docker", "containerd", "v1.34.4")
 

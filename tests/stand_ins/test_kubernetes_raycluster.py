@@ -16,7 +16,7 @@ from fixtures.errors import Infra
 from fixtures.kubernetes.api import Api
 from fixtures.kubernetes.raycluster import KubeRayCluster, unregistered, with_replicas
 from fixtures.ray_state import NodeState, parse_nodes
-from tests.unit.fake_kubernetes import DROPPED, FakeKubernetes
+from tests.stand_ins.fake_kubernetes import DROPPED, FakeKubernetes
 from tests.unit.recordings import items, sample, text
 from tests.unit.recordings import node as a_node
 

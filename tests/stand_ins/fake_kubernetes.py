@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.unit.kubernetes_store import PATH, FakeClock, Json, Refused, Store, absent, forbidden
+from tests.stand_ins.kubernetes_store import PATH, FakeClock, Json, Refused, Store, absent, forbidden
 
 TOKEN = "kubernetes-test-token"
 

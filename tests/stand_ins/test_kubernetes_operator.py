@@ -13,8 +13,8 @@ from fixtures.kubernetes import operator as operator_module
 from fixtures.kubernetes.api import MANAGER
 from fixtures.kubernetes.deployment import PART_OF
 from fixtures.kubernetes.operator import READY_SECONDS, VALUES
-from tests.unit.fake_helm import NAME, deployment, recorded
-from tests.unit.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench, make_chart
+from tests.stand_ins.fake_helm import NAME, deployment, recorded
+from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench, make_chart
 from tests.unit.recordings import sample
 
 

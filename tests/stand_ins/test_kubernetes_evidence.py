@@ -19,9 +19,9 @@ from fixtures.kubernetes import evidence
 from fixtures.kubernetes.api import Api
 from fixtures.kubernetes.evidence import SUMMARY, collect
 from fixtures.kubernetes.tools import Completed, Tool
-from tests.unit.fake_helm import deployment
-from tests.unit.fake_kubernetes import FakeKubernetes
-from tests.unit.kubernetes_store import FakeClock
+from tests.stand_ins.fake_helm import deployment
+from tests.stand_ins.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.kubernetes_store import FakeClock
 from tests.unit.recordings import sample
 
 NS = "ray"

@@ -11,8 +11,8 @@ import pytest
 from fixtures.errors import Infra
 from fixtures.kubernetes import chart
 from fixtures.kubernetes.crds import Definition
-from tests.unit.fake_helm import NAME, FakeHelm
-from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.fake_helm import NAME, FakeHelm
+from tests.stand_ins.fake_kubernetes import FakeKubernetes
 
 
 @pytest.fixture

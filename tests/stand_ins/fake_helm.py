@@ -11,7 +11,7 @@ from typing import IO, Any
 import yaml
 
 from fixtures.kubernetes.tools import Completed, Tool
-from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.fake_kubernetes import FakeKubernetes
 
 DATA = Path(__file__).parents[1] / "data" / "operator"
 NAME = "kuberay-operator"

@@ -12,7 +12,7 @@ from fixtures.kubernetes import builders
 from fixtures.kubernetes.builders import DockerBuilder, Listed, MinikubeBuilder, build_failure, progress, stale_images
 from fixtures.kubernetes.recipe import Recipe, Versions
 from fixtures.kubernetes.tools import Tool
-from tests.unit.stand_in import StandIns, recorded
+from tests.stand_ins.stand_in import StandIns, recorded
 
 LABELS = {"ray-train-e2e.python": "3.11", "ray-train-e2e.ray": "2.60.0", "ray-train-e2e.tensorflow": "2.21.0"}
 PUSHED = "hub.example/ray-train-e2e/trainer@sha256:aaa"

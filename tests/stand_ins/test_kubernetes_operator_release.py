@@ -12,8 +12,8 @@ from fixtures.errors import Infra
 from fixtures.kubernetes.api import MANAGER
 from fixtures.kubernetes.deployment import PART_OF, current_pods, running, unavailable, watched
 from fixtures.kubernetes.operator import BUSY_SECONDS, VALUES
-from tests.unit.fake_helm import NAME, deployment, release
-from tests.unit.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench
+from tests.stand_ins.fake_helm import NAME, deployment, release
+from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench
 from tests.unit.recordings import sample
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.errors import Infra
 from fixtures.kubernetes.api import MANAGER
-from tests.unit.operator_bench import CRDS, LABEL, Bench, crd, ignore, make_bench, raycluster
+from tests.stand_ins.operator_bench import CRDS, LABEL, Bench, crd, ignore, make_bench, raycluster
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from fixtures.kubernetes.settings import KubernetesSettings
 from fixtures.kubernetes.space import MANAGED_BY, Space
 from fixtures.kubernetes.status import Survey
 from fixtures.kubernetes.supply import Supply
-from tests.unit.fake_helm import FakeHelm, deployment
-from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.fake_helm import FakeHelm, deployment
+from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.unit.recordings import text
 
 OURS = {MANAGED_BY: MANAGER}

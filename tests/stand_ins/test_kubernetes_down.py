@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fixtures.errors import Infra
-from tests.unit import kubernetes_world as played
-from tests.unit.fake_kuberay import SPACE, definition, operator_of_somebody, thing
-from tests.unit.kubernetes_world import Engine, World
+from tests.stand_ins import kubernetes_world as played
+from tests.stand_ins.fake_kuberay import SPACE, definition, operator_of_somebody, thing
+from tests.stand_ins.kubernetes_world import Engine, World
 
 STEPS = (
     "cluster", "apply Namespace", "image", "apply CustomResourceDefinition", "operator", "capacity", "apply Secret",

@@ -19,9 +19,9 @@ from fixtures.measurement import Run
 from fixtures.providers import make_provider as make_named
 from fixtures.settings import build
 from tests.contract.fake import FakeProvider
-from tests.unit import kubernetes_world as played
+from tests.stand_ins import kubernetes_world as played
 from tests.unit.fake_jobs import FakeJobs, FakeWatch
-from tests.unit.fake_kuberay import DIGEST
+from tests.stand_ins.fake_kuberay import DIGEST
 
 pytest_plugins = ["pytester"]
 

@@ -17,7 +17,7 @@ from fixtures.kubernetes.tools import Completed
 from fixtures.processes import Lease
 from fixtures.resources import GIB
 from tests.unit.minikube_world import INFO, NO_PROCESS, ROOMY
-from tests.unit.stand_in import StandIns, docker_ps, recorded
+from tests.stand_ins.stand_in import StandIns, docker_ps, recorded
 
 NAMES = ("e2e-control-plane", "e2e-worker")
 IMAGE = "kindest/node:v1.34.0"

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from tests.unit.fake_helm import deployment
-from tests.unit.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.fake_helm import deployment
+from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.unit.recordings import at
 
 SPACE = "ray-train-e2e"

@@ -12,9 +12,9 @@ import yaml
 
 from fixtures.kubernetes.api import Api
 from fixtures.kubernetes.operator import Operator
-from tests.unit.fake_helm import NAME, FakeHelm
-from tests.unit.fake_kubernetes import FakeKubernetes
-from tests.unit.kubernetes_store import FakeClock, forbidden
+from tests.stand_ins.fake_helm import NAME, FakeHelm
+from tests.stand_ins.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.kubernetes_store import FakeClock, forbidden
 
 NS = "ray-train-e2e"
 CRDS = ("rayclusters.ray.io", "rayjobs.ray.io")

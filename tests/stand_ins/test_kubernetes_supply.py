@@ -18,7 +18,7 @@ from fixtures.errors import Infra
 from fixtures.kubernetes.builders import Builder
 from fixtures.kubernetes.settings import KubernetesSettings
 from fixtures.kubernetes.supply import Supply
-from tests.unit.stand_in import StandIns
+from tests.stand_ins.stand_in import StandIns
 
 DIGEST = f"sha256:{'a' * 64}"
 REGISTRY = "registry.example/me"

@@ -17,10 +17,10 @@ from fixtures.errors import Infra
 from fixtures.kubernetes import forward
 from fixtures.kubernetes.tools import Completed
 from fixtures.kubernetes.versions import handshake
-from tests.unit import kubernetes_world as played
-from tests.unit.fake_kuberay import DIGEST, OURS, SPACE, operator_of_somebody, thing
-from tests.unit.fake_kubernetes import UNAVAILABLE
-from tests.unit.kubernetes_world import Engine, Supply, World
+from tests.stand_ins import kubernetes_world as played
+from tests.stand_ins.fake_kuberay import DIGEST, OURS, SPACE, operator_of_somebody, thing
+from tests.stand_ins.fake_kubernetes import UNAVAILABLE
+from tests.stand_ins.kubernetes_world import Engine, Supply, World
 from tests.unit.recordings import node
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")

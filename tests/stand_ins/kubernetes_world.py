@@ -20,8 +20,8 @@ from fixtures.kubernetes.builders import Builder
 from fixtures.kubernetes.provider import KubernetesProvider, Plan
 from fixtures.kubernetes.tools import Completed, Tool
 from fixtures.ray_state import node_states
-from tests.unit.fake_helm import FakeHelm
-from tests.unit.fake_kuberay import DIGEST, IMAGE, SPACE, Dashboard, Server, make_chart
+from tests.stand_ins.fake_helm import FakeHelm
+from tests.stand_ins.fake_kuberay import DIGEST, IMAGE, SPACE, Dashboard, Server, make_chart
 from tests.unit.recordings import node
 
 
