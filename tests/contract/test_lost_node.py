@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,9 @@ import pytest
 
 from fixtures.jobs import JobsClient
 from fixtures.local import LocalProvider
+
+GCS_SECONDS = 60.0
+"""Ray asks a node that has gone silent several times before it counts as dead."""
 
 
 @pytest.mark.ray
@@ -29,7 +33,9 @@ def test_a_trial_that_loses_a_node_fails_and_is_not_begun_anew(tmp_path_factory:
         with JobsClient(cluster.dashboard, cluster.token) as jobs:
             command = [cluster.python, "-m", "trainer", "--workers", "2", "--epochs", "60", "--data", cluster.data]
             finished = jobs.follow(jobs.submit(command), watch, deadline_seconds=150)
-        trouble = provider.trouble()
+        until = time.monotonic() + GCS_SECONDS
+        while not (trouble := provider.trouble()) and time.monotonic() < until:
+            time.sleep(0.5)
     finally:
         provider.down()
 

@@ -16,8 +16,8 @@ from fixtures.kubernetes.kind import KindEngine, cluster_config, failure, not_re
 from fixtures.kubernetes.tools import Completed
 from fixtures.processes import Lease
 from fixtures.resources import GIB
-from tests.unit.minikube_world import INFO, NO_PROCESS, ROOMY
 from tests.stand_ins.stand_in import StandIns, docker_ps, recorded
+from tests.unit.minikube_world import INFO, NO_PROCESS, ROOMY
 
 NAMES = ("e2e-control-plane", "e2e-worker")
 IMAGE = "kindest/node:v1.34.0"

@@ -14,7 +14,16 @@ import pytest
 
 from fixtures.errors import Infra
 from fixtures.kubernetes.api import KINDS, Api, Denied, in_order
-from tests.stand_ins.fake_kubernetes import BUSY, DROPPED, EXPIRED, TOKEN, UNAUTHORIZED, UNAVAILABLE, Answer, FakeKubernetes
+from tests.stand_ins.fake_kubernetes import (
+    BUSY,
+    DROPPED,
+    EXPIRED,
+    TOKEN,
+    UNAUTHORIZED,
+    UNAVAILABLE,
+    Answer,
+    FakeKubernetes,
+)
 from tests.stand_ins.kubernetes_store import FakeClock
 
 SOME_LEFT = "Some content in the namespace has finalizers remaining: ray.io/redis-cleanup in 1 resource instances"

@@ -20,8 +20,8 @@ from fixtures.providers import make_provider as make_named
 from fixtures.settings import build
 from tests.contract.fake import FakeProvider
 from tests.stand_ins import kubernetes_world as played
-from tests.unit.fake_jobs import FakeJobs, FakeWatch
 from tests.stand_ins.fake_kuberay import DIGEST
+from tests.unit.fake_jobs import FakeJobs, FakeWatch
 
 pytest_plugins = ["pytester"]
 

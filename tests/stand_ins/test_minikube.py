@@ -17,9 +17,9 @@ from fixtures.errors import Infra
 from fixtures.kubernetes.minikube import MinikubeEngine
 from fixtures.kubernetes.tools import TimedOut
 from fixtures.processes import Lease
-from tests.unit.minikube_world import World
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.stand_ins.test_tools import child, ended
+from tests.unit.minikube_world import World
 
 
 @pytest.fixture

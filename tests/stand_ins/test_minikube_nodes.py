@@ -18,8 +18,8 @@ from fixtures.kubernetes import node_containers
 from fixtures.kubernetes.minikube import MinikubeEngine
 from fixtures.kubernetes.node_containers import full_name, parse_images
 from fixtures.resources import GIB
-from tests.unit.minikube_world import INFO, ROOMY, World
 from tests.stand_ins.stand_in import docker_ps, recorded
+from tests.unit.minikube_world import INFO, ROOMY, World
 
 DIGEST = "sha256:5a42604be16a427e9972e5e79429b8a1998f18d17290a19d105b987f9af095d2"
 IMAGES = json.dumps({"images": [{"id": DIGEST, "repoTags": ["docker.io/e2e/trainer:4f1c"], "repoDigests": []}]})

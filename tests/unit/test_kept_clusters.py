@@ -12,9 +12,9 @@ from fixtures import processes
 from fixtures.errors import Infra, UsageError
 from fixtures.kubernetes.context import ContextEngine
 from fixtures.processes import Lease
-from tests.unit.minikube_world import NO_PROCESS, World
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.stand_ins.test_kind import NAMES, KindWorld, node_list
+from tests.unit.minikube_world import NO_PROCESS, World
 
 STOPPED = "minikube-status-stopped.json"
 

@@ -18,8 +18,8 @@ from fixtures.kubernetes.recipe import REPOSITORY
 from fixtures.kubernetes.settings import KubernetesSettings
 from fixtures.leftovers import Leftovers
 from fixtures.processes import Lease
-from tests.unit.minikube_world import NO_PROCESS, World
 from tests.stand_ins.stand_in import docker_ps
+from tests.unit.minikube_world import NO_PROCESS, World
 
 OLD = f"{REPOSITORY}:000000000000"
 KEPT = Lease(NO_PROCESS, 0.0, kept=True)
