@@ -130,10 +130,11 @@ def test_nothing_of_ours_is_left(settings_here: Settings, provider: Provider, cl
     provider.down()
 
     assert provider.trouble()
+    assert not provider.processes()
     if settings_here.cluster == "context":
         assert api.get("Namespace", settings_here.kubernetes.namespace) is None
     else:
-        assert provider.processes() == frozenset()
+        assert not make_engine(settings_here.cluster, settings_here.kubernetes, os.environ).exists()
 
 
 def wait_until(true: Callable[[], bool]) -> None:
