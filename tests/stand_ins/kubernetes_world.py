@@ -147,6 +147,8 @@ class Engine:
 class Supply:
     """An image that is everywhere."""
 
+    reference = "docker.io/ray-train-e2e/trainer:1"
+
     def __init__(self, world: World, *, imported: bool = True, digests: bool = True) -> None:
         self.world, self.imported, self.digests = world, imported, digests
 

@@ -13,7 +13,7 @@ from tests.stand_ins.fake_kuberay import SPACE, definition, operator_of_somebody
 from tests.stand_ins.kubernetes_world import Engine, World
 
 STEPS = (
-    "cluster", "apply Namespace", "image", "apply CustomResourceDefinition", "operator", "capacity", "apply Secret",
+    "cluster", "capacity", "apply Namespace", "image", "apply CustomResourceDefinition", "operator", "apply Secret",
     "apply RayCluster", "way", "apply Service", "Ray's nodes", "network",
 )  # fmt: skip
 

@@ -36,7 +36,7 @@ def test_everything_is_made_in_the_order_in_which_it_is_needed(world: World) -> 
     world.provider().up(world.said.append)
 
     assert world.steps == [
-        "begin image", "cluster", "apply Namespace", "image", "apply CustomResourceDefinition", "operator", "capacity",
+        "begin image", "cluster", "capacity", "apply Namespace", "image", "apply CustomResourceDefinition", "operator",
         "apply Secret", "apply RayCluster", "way", "apply Service", "Ray's nodes", "network",
     ]  # fmt: skip
 
