@@ -133,6 +133,13 @@ def test_a_regression_is_one_sentence_and_no_traceback(pytester: pytest.Pytester
     shown.stdout.no_fnmatch_line("*def judge*")
 
 
+def test_a_lost_cluster_is_its_cause_and_remedy_and_no_traceback(pytester: pytest.Pytester) -> None:
+    shown = replay(pytester, LOST)
+
+    shown.stdout.fnmatch_lines(["INFRA: Node worker-2 is gone. See the evidence."])
+    shown.stdout.no_fnmatch_line("*def judge*")
+
+
 def test_the_comparison_is_on_the_screen(pytester: pytest.Pytester) -> None:
     replay(pytester, run(*FAST)).stdout.fnmatch_lines(
         ["*PASS*baseline against Ray Train*", "*speedup of the training*"]
