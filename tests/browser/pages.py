@@ -13,8 +13,8 @@ from fixtures.entry import Commit, Entry
 from fixtures.history import History
 from fixtures.measurement import Run
 from fixtures.summary import summarise
+from tests.report.test_reporting import CONFTEST, E2E, FAST, LOST, NO_START, SLOW, SLOWED, WILD
 from tests.unit.recorded import recorded
-from tests.unit.test_reporting import CONFTEST, E2E, FAST, LOST, NO_START, SLOW, SLOWED, WILD
 from tests.unit.trials import SETTINGS, SPREAD, on, run, timing_round
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from fixtures.report.compare import Named, difference, table, verdict
 from fixtures.report.compare_page import change_chart, compare_markdown, compare_page
 from fixtures.summary import summarise
 from fixtures.verdict import Outcome
-from tests.unit.golden import assert_golden, structure
+from tests.report.golden import assert_golden, structure
 from tests.unit.trials import SETTINGS, SPREAD, measurement, on, run, slowed, spec, timing_round
 
 

@@ -19,7 +19,7 @@ from fixtures.report.write import write_reports
 from fixtures.summary import Summary, summarise
 from fixtures.terminal import comparison_block
 from fixtures.work import Spread
-from tests.unit.golden import assert_golden, structure
+from tests.report.golden import assert_golden, structure
 from tests.unit.recorded import recorded, recorded_text
 from tests.unit.trials import SCALING, SPREAD, run, timing_round
 
