@@ -231,15 +231,3 @@ def test_what_the_code_sets_is_marked_in_the_manifest() -> None:
 
     for field in ("name:", "namespace:", "secretName:", "image:", "imagePullPolicy:", "replicas:", "maxReplicas:"):
         assert any(line.startswith(field) for line in marked), field
-
-
-def test_fields_that_an_older_crd_dropped_are_named() -> None:
-    stored = rendered() | {"status": {"state": "ready"}}
-    del stored["spec"]["authOptions"]
-    stored["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0].pop("env")
-
-    assert manifest.lost_fields(rendered(), rendered() | {"status": {}}) == ()
-    assert manifest.lost_fields(rendered(), stored) == (
-        "spec.authOptions",
-        "spec.headGroupSpec.template.spec.containers[0].env",
-    )

@@ -22,8 +22,6 @@ from fixtures.kubernetes.recipe import (
     content_hash,
     context_files,
     pins,
-    require_same_versions,
-    versions_here,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -157,17 +155,6 @@ def test_a_recipe_knows_the_versions_inside_before_it_is_built() -> None:
     locked = pins((ROOT / "constraints.txt").read_text())
 
     assert Recipe(IMAGE, ARGUMENTS).versions == Versions("3.11", locked["ray"], locked["tensorflow"])
-
-
-def test_other_versions_than_here_are_named() -> None:
-    with pytest.raises(Infra, match=r"image mine:1 holds Python 3\.12 instead of 3\.11, Ray 2\.59\.0 instead of 2\.60"):
-        require_same_versions("mine:1", Versions("3.12", "2.59.0", "2.21.0"), Versions("3.11", "2.60.0", "2.21.0"))
-
-
-def test_the_image_holds_the_versions_of_this_environment() -> None:
-    here = versions_here((3, 11))
-
-    require_same_versions("the recipe", Recipe(IMAGE, ARGUMENTS).versions, here)
 
 
 # The real image/requirements.txt and image/Dockerfile
