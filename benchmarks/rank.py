@@ -57,14 +57,14 @@ def main(arguments: Sequence[str]) -> int:
         probe=False,
         evaluate=False,
     )
-    record = training.train(work, options.rank, options.workers, marks, show)
+    ranks = training.train(work, options.rank, options.workers, marks, show)
     result = TrialResult(
         workers=options.workers,
         copies=1,
         seed=options.seed,
         epochs=options.epochs,
         batch_size=options.batch_size,
-        ranks=(record,),
+        ranks=ranks,
         marks={},
         versions={},
     )

@@ -55,7 +55,7 @@ def compute_points() -> list[ComputePoint]:
     """Seconds of an update of the real training loop, one thread on one core, by batch and share."""
     os.sched_setaffinity(0, CORES[:1])
     from trainer import data, training  # noqa: PLC0415 - seconds of TensorFlow
-    from trainer.collective import Alone, RingCollective  # noqa: PLC0415
+    from trainer.collective import Alone, OwnCollective  # noqa: PLC0415
     from trainer.work import Work  # noqa: PLC0415
 
     training.configure_threads(1)
@@ -63,7 +63,7 @@ def compute_points() -> list[ComputePoint]:
     points = []
     for batch, share, calls in TRAINED:
         work = Work(1, 1, batch, 1, data="", collective="ring", probe=False, evaluate=False)
-        collective = RingCollective(0, free_addresses(1)) if calls else Alone()  # a ring of one: only the call
+        collective = OwnCollective(Ring(0, free_addresses(1)), None) if calls else Alone()  # a ring of one: only the call
         loop = training._Loop(work, mnist, slice(0, share), collective)
         loop.build()
         seconds = median(update_seconds(loop) for _ in range(REPEATS))

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -46,7 +45,7 @@ def run(
 
     Raises:
         Infra: a rank failed, or the deadline passed.
-        MissingFigure: a rank handed over no result.
+        MissingFigure: they handed over no result.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     addresses = free_addresses(spec.workers)
@@ -77,7 +76,7 @@ def run(
             stack.callback(_end, process)
             started.append(process)
         _await(started, scratch, on_poll, deadline_seconds)
-        return _together(spec, scratch)
+        return _result(scratch)
 
 
 def _await(
@@ -98,14 +97,11 @@ def _await(
         time.sleep(POLL_SECONDS)
 
 
-def _together(spec: TrialSpec, scratch: Path) -> TrialResult:
-    results = []
-    for rank in range(spec.workers):
-        try:
-            results.append(decode(_log(scratch, rank).read_text(errors="replace")))
-        except BrokenResult as error:
-            raise MissingFigure(f"Rank {rank} without Ray: {error}.") from error
-    return replace(results[0], ranks=tuple(each.ranks[0] for each in results))
+def _result(scratch: Path) -> TrialResult:
+    try:
+        return decode(_log(scratch, 0).read_text(errors="replace"))
+    except BrokenResult as error:
+        raise MissingFigure(f"The ranks without Ray: {error}.") from error
 
 
 def _log(scratch: Path, rank: int) -> Path:

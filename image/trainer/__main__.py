@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cpus", type=int, default=1, help="of each worker, and of the baseline")
     parser.add_argument("--data", default=str(MNIST))
-    parser.add_argument("--collective", choices=("auto", "ring", "tensorflow"), default="auto")
+    parser.add_argument("--collective", choices=("auto", "memory", "ring", "tensorflow"), default="auto")
     parser.add_argument("--probe", action="store_true", help="run the equivalence probe first")
     parser.add_argument("--evaluate", action="store_true", help="test accuracy after every epoch")
     parser.add_argument("--slowdown", type=float, default=0.0, help="share by which each step is delayed on purpose")
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
 
     marks["import"] = time.time()
     hold = wait_for_start if options.wait_for_start else lambda: None
-    return (training.train(work, 0, 1, dict(marks), show, hold),)
+    return training.train(work, 0, 1, dict(marks), show, hold)
 
 
 def main(arguments: Sequence[str]) -> int:

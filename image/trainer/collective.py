@@ -1,4 +1,4 @@
-"""How ranks add their gradients: nobody to add to, TensorFlow's collective, or a ring of our own over TCP."""
+"""How ranks add their gradients: nobody to add to, TensorFlow's collective, or a ring and a memory of our own."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
+from trainer import memory
 from trainer.ring import Ring, Vector
 
-NAMES = ("auto", "ring", "tensorflow")
+NAMES = ("auto", "memory", "ring", "tensorflow")
 
 
 class Collective(Protocol):
@@ -26,6 +28,10 @@ class Collective(Protocol):
 
     def barrier(self) -> None:
         """Return when every rank has called it."""
+        ...
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """What every rank gave, by rank."""
         ...
 
     def close(self) -> None:
@@ -45,6 +51,10 @@ class Alone:
     def barrier(self) -> None:
         """Nobody to wait for."""
 
+    def gather(self, data: bytes) -> list[bytes]:
+        """Its own alone."""
+        return [data]
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -58,8 +68,8 @@ class TensorFlowCollective:
 
     name = "tensorflow"
 
-    def __init__(self, world_size: int) -> None:
-        self._world_size = world_size
+    def __init__(self, rank: int, world_size: int) -> None:
+        self._rank, self._world_size = rank, world_size
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
         self._barrier = tf.function(lambda: self._reduce(tf.zeros(1), instance=2))
 
@@ -83,20 +93,39 @@ class TensorFlowCollective:
         """A reduction of one number."""
         self._barrier().numpy()
 
+    def gather(self, data: bytes) -> list[bytes]:
+        """As sums of floats, each of which is one rank's byte and the others' zeros."""
+        lengths = np.zeros(self._world_size, np.float32)
+        lengths[self._rank] = len(data)
+        lengths = self._sum_of(lengths, instance=4)
+        slots = np.zeros((self._world_size, int(lengths.max())), np.float32)
+        slots[self._rank, : len(data)] = np.frombuffer(data, np.uint8)
+        slots = self._sum_of(slots, instance=5).astype(np.uint8)
+        return [slot[: int(length)].tobytes() for slot, length in zip(slots, lengths, strict=True)]
+
+    def _sum_of(self, numbers: Vector, instance: int) -> Vector:
+        total: Vector = tf.function(lambda: self._reduce(tf.constant(numbers), instance))().numpy()
+        return total
+
     def close(self) -> None:
         """TensorFlow's server ends with the process."""
 
 
-class RingCollective:
-    """Our ring over TCP sockets, called from the graph."""
+class OwnCollective:
+    """Our sums over TCP sockets or, on one host, through memory, called from the graph.
 
-    name = "ring"
+    Attributes:
+        name: "ring" or "memory", whichever adds the vectors up.
 
-    def __init__(self, rank: int, addresses: tuple[str, ...]) -> None:
-        self._ring = Ring(rank, addresses)
+    Args:
+        ring: to the other ranks.
+        shared: what they share; None to add up on the ring.
+    """
 
-    def _sum(self, vector: Vector) -> Vector:
-        return self._ring.all_reduce(vector)
+    def __init__(self, ring: Ring, shared: memory.Memory | None) -> None:
+        self.name = "memory" if shared else "ring"
+        self._ring = ring
+        self._sum = shared.all_reduce if shared else ring.all_reduce
 
     def all_reduce(self, vector: Any) -> Any:
         """The sum, by a call out of the graph; stateful, so that no call is merged or skipped."""
@@ -105,8 +134,12 @@ class RingCollective:
         return total
 
     def barrier(self) -> None:
-        """A reduction of one number per rank."""
+        """A byte for each rank goes round."""
         self._ring.barrier()
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """On the ring."""
+        return self._ring.gather(data)
 
     def close(self) -> None:
         """Close both sockets."""
@@ -154,18 +187,39 @@ class Delayed:
         self._inner.barrier()
         self._awake = self._clock()
 
+    def gather(self, data: bytes) -> list[bytes]:
+        """The inner collective's, not delayed."""
+        return self._inner.gather(data)
+
     def close(self) -> None:
         """As the inner collective."""
         self._inner.close()
 
 
-def connect(name: str, rank: int, world_size: int, environ: Mapping[str, str] = os.environ) -> Collective:
-    """The collective of this name among the ranks that TF_CONFIG lists; Alone when there is one rank."""
+def connect(
+    name: str, rank: int, world_size: int, largest_bytes: int, environ: Mapping[str, str] = os.environ
+) -> Collective:
+    """The collective of this name among the ranks that TF_CONFIG lists; Alone when there is one rank.
+
+    Args:
+        name: of NAMES; "auto" is the memory where all ranks share one, else the ring.
+        rank: this rank.
+        world_size: how many there are.
+        largest_bytes: of any vector that will be added up.
+        environ: has TF_CONFIG.
+
+    Raises:
+        NoSharedMemory: "memory" was asked for, and the ranks have none.
+    """
     if world_size == 1:
         return Alone()
     if name == "tensorflow":
-        return TensorFlowCollective(world_size)
+        return TensorFlowCollective(rank, world_size)
     addresses = tuple(json.loads(environ["TF_CONFIG"])["cluster"]["worker"])
     if len(addresses) != world_size:
         raise ValueError(f"TF_CONFIG lists {len(addresses)} workers, the world size is {world_size}")
-    return RingCollective(rank, addresses)
+    ring = Ring(rank, addresses)
+    shared = None if name == "ring" else memory.shared(ring, largest_bytes)
+    if name == "memory" and shared is None:
+        raise memory.NoSharedMemory("the ranks share no memory: they run on several hosts, or /dev/shm is full")
+    return OwnCollective(ring, shared)

@@ -28,6 +28,7 @@ SIZES = tuple(math.prod(shape) for shape in SHAPES)
 PARAMETERS = sum(SIZES)
 HIDDEN = 128
 KEEP = 0.5
+PHILOX, PHILOX_NUMBERS = 1, 4  # TensorFlow's number for the generator; what it draws for each count
 
 
 def initial_weights(seed: int) -> NDArray[np.float32]:
@@ -44,14 +45,19 @@ def initial_weights(seed: int) -> NDArray[np.float32]:
     return np.concatenate([tensor.ravel() for tensor in tensors])
 
 
-def dropout_mask(seed: int, step: Any, batch_size: int, positions: slice) -> Any:
+def dropout_mask(seed: int, step: Any, positions: slice) -> Any:
     """Factors (positions, HIDDEN) for the hidden layer, keyed by (seed, step) and a sample's position.
 
-    Every rank draws the mask of the whole global batch and takes its rows: whoever trains on a sample,
-    it meets the same mask.
+    Every sample of a global batch meets the same mask, whoever trains on it: these are the rows `positions` of
+    what tf.random.stateless_uniform draws for the whole batch. The generator counts, four numbers a count
+    (Philox, Salmon et al. 2011), so a rank begins at its own count and draws no more than its own rows.
     """
-    uniform = tf.random.stateless_uniform((batch_size, HIDDEN), seed=tf.stack([tf.constant(seed, tf.int64), step]))
-    return tf.cast(uniform[positions] < KEEP, tf.float32) / KEEP
+    start = tf.raw_ops.StatelessRandomGetKeyCounter(seed=tf.stack([tf.constant(seed, tf.int64), step]))
+    own = tf.constant([positions.start * HIDDEN // PHILOX_NUMBERS, 0], tf.uint64)
+    uniform = tf.raw_ops.StatelessRandomUniformV2(
+        shape=(positions.stop - positions.start, HIDDEN), key=start.key, counter=start.counter + own, alg=PHILOX
+    )
+    return tf.cast(uniform < KEEP, tf.float32) / KEEP
 
 
 def logits(weights: Any, images: Any, mask: Any | None = None) -> Any:

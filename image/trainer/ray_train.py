@@ -19,7 +19,6 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context  # no
 from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
 
 from trainer.progress import Progress, show  # noqa: E402
-from trainer.records import Records  # noqa: E402
 from trainer.result import RankRecord  # noqa: E402
 from trainer.work import Work  # noqa: E402
 
@@ -56,12 +55,10 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
     )
     marks["ray"] = time.time()
     progress({"phase": "workers"})
-    # On the head: a worker's node trains.
-    records = ray.remote(num_cpus=0, resources={"node:__internal_head__": 0.001})(Records).remote()
     with TemporaryDirectory(prefix="storage-") as storage:
         trainer = _Trainer(
             _worker,
-            train_loop_config={"work": asdict(work), "records": records},
+            train_loop_config={"work": asdict(work)},
             scaling_config=ScalingConfig(
                 num_workers=workers,
                 resources_per_worker={"CPU": work.threads},
@@ -74,13 +71,13 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
             ),
         )
-        trainer.fit()
+        records: tuple[RankRecord, ...] = trainer.fit().return_value
     marks["fit"] = time.time()
-    collected: list[RankRecord] = ray.get(records.all.remote(), timeout=60)
-    return tuple(collected)
+    return records
 
 
-def _worker(config: dict[str, Any]) -> None:
+def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
+    """A rank; Ray Train hands back what rank 0 returns, which is what all of them hand over."""
     marks = {"worker": time.time()}
     deferred.restore()
     deferred.import_tensorflow()
@@ -90,7 +87,7 @@ def _worker(config: dict[str, Any]) -> None:
     context = get_context()
     rank = context.get_world_rank()
     try:
-        record = training.train(
+        return training.train(
             Work(**config["work"]),
             rank=rank,
             world_size=context.get_world_size(),
@@ -101,7 +98,6 @@ def _worker(config: dict[str, Any]) -> None:
         traceback.print_exc()
         # The driver has no TensorFlow, and could not even unpickle one of its exceptions.
         raise RuntimeError(f"rank {rank}: {type(error).__name__}: {error}") from None
-    ray.get(config["records"].add.remote(record), timeout=60)
 
 
 def _say_nothing(event: Mapping[str, object]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.floating[Any]]
+Vector = NDArray[Any]
 
 CONNECT_SECONDS = 60.0
 RETRY_SECONDS = 0.05
@@ -45,7 +45,7 @@ class Ring:
         for each in (self._next, self._previous):
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             each.setblocking(False)
-        self._token = np.zeros(self.world_size, np.float32)
+        self._sent, self._heard = np.zeros(1, np.uint8), np.zeros(1, np.uint8)
 
     def all_reduce(self, vector: Vector) -> Vector:
         """The sum of every rank's vector; the argument is left alone. Raises LostRank."""
@@ -65,8 +65,20 @@ class Ring:
         return total
 
     def barrier(self) -> None:
-        """Return when every rank has called it."""
-        self.all_reduce(self._token)
+        """Return when every rank has called it: a byte for each of them goes round."""
+        self._deadline_in(STEP_SECONDS)
+        for _ in range(self.world_size - 1):
+            self._exchange(self._sent, self._heard)
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """What every rank gave, by rank. Raises LostRank."""
+        lengths = np.zeros(self.world_size, np.int64)
+        lengths[self.rank] = len(data)
+        lengths = self.all_reduce(lengths)
+        slots = np.zeros((self.world_size, int(lengths.max())), np.uint8)
+        slots[self.rank, : len(data)] = np.frombuffer(data, np.uint8)
+        slots = self.all_reduce(slots.ravel()).reshape(slots.shape)
+        return [slot[:length].tobytes() for slot, length in zip(slots, lengths, strict=True)]
 
     def close(self) -> None:
         """Close both sockets."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,14 @@ from trainer import data, model, schedule
 from trainer.collective import Collective, Delayed, connect
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
-from trainer.result import EpochRecord, Means, Probe, RankRecord
+from trainer.result import EpochRecord, Means, Probe, RankRecord, from_dict, parse_json
 from trainer.work import Work
 
 LEARNING_RATE = 0.001
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7  # Kingma & Ba 2015, as Keras sets them
 PROBE_UPDATES = 20
 PROBE_LEARNING_RATE = 0.05
+PROBE_BYTES = 8  # of each number, which the probe has in double precision
 TRACED_UPDATES = 32
 EVALUATION_BATCH = 1000
 
@@ -45,8 +48,8 @@ def train(
     marks: dict[str, float],
     progress: Progress,
     wait_for_start: Callable[[], None] = lambda: None,
-) -> RankRecord:
-    """Train as one rank of `world_size` and hand over everything that proves it.
+) -> tuple[RankRecord, ...]:
+    """Train as one rank of `world_size` and hand over everything that proves it, of every rank.
 
     Args:
         work: what to do.
@@ -57,7 +60,7 @@ def train(
         wait_for_start: called when everything is built; the first epoch starts when it returns.
     """
     configure_threads(work.threads)
-    collective = connect(work.collective, rank, world_size)
+    collective = connect(work.collective, rank, world_size, model.PARAMETERS * PROBE_BYTES)
     if work.slowdown:
         collective = Delayed(collective, work.slowdown)
     mnist = data.load(Path(work.data))
@@ -89,9 +92,7 @@ def train(
             }
         )
     marks["train"] = time.time()
-    collective.barrier()  # nobody closes a socket that a slower rank still reads from
-    collective.close()
-    return RankRecord(
+    record = RankRecord(
         rank=rank,
         world_size=world_size,
         seed=work.seed,
@@ -109,6 +110,10 @@ def train(
         calibration_seconds=calibration,
         slowdown=work.slowdown,
     )
+    everybodys = collective.gather(json.dumps(asdict(record)).encode())
+    collective.barrier()  # nobody closes a socket that a slower rank still reads from
+    collective.close()
+    return tuple(from_dict(RankRecord, parse_json(each.decode())) for each in everybodys)
 
 
 class _Loop:
@@ -135,7 +140,7 @@ class _Loop:
         """This rank's share of the loss, and the gradient of the global batch's loss, in the weights' precision."""
         images = tf.cast(tf.gather(self._images, samples), weights.dtype) / 255
         labels = tf.gather(self._labels, samples)
-        mask = model.dropout_mask(self._work.seed, self._step, self._work.batch_size, self._positions)
+        mask = model.dropout_mask(self._work.seed, self._step, self._positions)
         mask = tf.cast(mask, weights.dtype)
         with tf.GradientTape() as tape:
             tape.watch(weights)

@@ -15,7 +15,7 @@ class Work:
         batch_size: global batch, divided among the ranks.
         threads: TensorFlow's threads for each rank: its CPUs.
         data: path of the MNIST archive.
-        collective: "auto", "ring" or "tensorflow".
+        collective: "auto", "memory", "ring" or "tensorflow".
         probe: whether to run the equivalence probe before training.
         evaluate: whether rank 0 computes the test accuracy after every epoch.
         slowdown: share of its time by which each step is delayed on purpose.

@@ -45,8 +45,8 @@ def main(rank: int, world_size: int, collective: str, cheat: str, seed: int) -> 
     if cheat == "trains twice as fast":
         patched.LEARNING_RATE *= 2
     work = Work(seed, 1, BATCH, 1, str(MNIST), collective, probe=True, evaluate=False)
-    record = training.train(work, rank, world_size, {}, lambda event: None)
-    print(encode(TrialResult(world_size, 1, seed, 1, BATCH, (record,), {}, {})))
+    ranks = training.train(work, rank, world_size, {}, lambda event: None)
+    print(encode(TrialResult(world_size, 1, seed, 1, BATCH, ranks, {}, {})))
 
 
 if __name__ == "__main__":

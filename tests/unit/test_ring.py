@@ -77,6 +77,13 @@ def test_vectors_far_larger_than_the_sockets_buffers_do_not_deadlock() -> None:
     assert all((each == 6).all() for each in sums)
 
 
+def test_every_rank_gathers_what_each_of_them_gave() -> None:
+    given = [b"a" * 3000, b"", "\u00e9".encode()]
+
+    assert on_every_rank(3, lambda own: own.gather(given[own.rank])) == [given] * 3
+    assert on_every_rank(1, lambda own: own.gather(b"alone")) == [[b"alone"]]
+
+
 def test_nobody_leaves_a_barrier_before_the_last_has_come() -> None:
     def late(own: Ring) -> tuple[float, float]:
         time.sleep(0.03 * own.rank)

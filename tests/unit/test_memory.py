@@ -1,0 +1,125 @@
+"""The all-reduce through shared memory: threads of this process as ranks, each with a mapping of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.test_ring import on_every_rank, vector
+from trainer import memory, ring
+from trainer.memory import ALIGNMENT, Memory
+from trainer.ring import LostRank, Ring
+
+
+@pytest.fixture(autouse=True)
+def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring, "RETRY_SECONDS", 0.002)
+
+
+def joined(own: Ring, folder: Path, slot_bytes: int = 1 << 16) -> Memory:
+    found = memory.shared(own, slot_bytes, folder)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+@pytest.mark.parametrize("size", [1, 1001])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_every_rank_gets_the_sum_with_the_same_bits(world_size: int, size: int, kind: Any, tmp_path: Path) -> None:
+    sums = on_every_rank(world_size, lambda own: joined(own, tmp_path).all_reduce(vector(own.rank, size, kind)))
+
+    expected = sum(vector(rank, size, np.float64) for rank in range(world_size))
+    assert {each.tobytes() for each in sums} == {sums[0].tobytes()}
+    assert sums[0].dtype == kind
+    np.testing.assert_allclose(sums[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_many_sums_in_a_row_are_each_of_their_own_vectors(tmp_path: Path) -> None:
+    def many(own: Ring) -> list[float]:
+        shared = joined(own, tmp_path)
+        return [float(shared.all_reduce(np.full(500, own.rank + 10 * turn, np.float32)).max()) for turn in range(200)]
+
+    for sums in on_every_rank(3, many):
+        assert sums == [3 + 30 * turn for turn in range(200)]
+
+
+def test_the_argument_is_left_alone_and_a_sum_stays_what_it_is(tmp_path: Path) -> None:
+    def twice(own: Ring) -> tuple[bool, bool]:
+        shared, given = joined(own, tmp_path), vector(own.rank, 50)
+        before = given.copy()
+        first = shared.all_reduce(given)
+        kept = first.copy()
+        for _ in range(3):
+            shared.all_reduce(-given)
+        return bool((given == before).all()), bool((first == kept).all())
+
+    assert on_every_rank(2, twice) == [(True, True)] * 2
+
+
+def test_a_sum_lies_where_tensorflow_takes_it_without_a_copy(tmp_path: Path) -> None:
+    starts = on_every_rank(2, lambda own: joined(own, tmp_path).all_reduce(vector(own.rank, 77)).ctypes.data)
+
+    assert [start % ALIGNMENT for start in starts] == [0, 0]
+
+
+def test_a_vector_larger_than_a_slot_is_refused(tmp_path: Path) -> None:
+    def too_large(own: Ring) -> None:
+        shared = joined(own, tmp_path, slot_bytes=64)
+        with pytest.raises(ValueError, match="could not broadcast|must be divisible|into shape"):
+            shared.all_reduce(vector(own.rank, 100))
+
+    on_every_rank(2, too_large)
+
+
+def test_nothing_is_left_in_the_folder_once_all_have_mapped_it(tmp_path: Path) -> None:
+    on_every_rank(2, lambda own: joined(own, tmp_path).all_reduce(vector(own.rank, 5)))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ranks_of_which_one_cannot_see_the_file_share_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on another host, or in a container with a memory of its own."""
+    monkeypatch.setattr(memory, "_open", lambda file, size, nonce: None)
+
+    assert on_every_rank(3, lambda own: memory.shared(own, 64, tmp_path)) == [None] * 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_the_same_name_with_other_content_is_somebody_elses(tmp_path: Path) -> None:
+    file = tmp_path / "theirs"
+    file.write_bytes(b"x" * 4096)
+
+    assert memory._open(file, 4096, b"0" * memory.NONCE_BYTES) is None
+    assert memory._open(file, 4096, b"x" * memory.NONCE_BYTES) is not None
+    assert memory._open(file, 8192, b"x" * memory.NONCE_BYTES) is None
+
+
+def test_a_folder_that_is_not_there_or_has_no_room_means_no_shared_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int, offset: int, size: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    assert on_every_rank(2, lambda own: memory.shared(own, 64, tmp_path / "absent")) == [None, None]
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert on_every_rank(2, lambda own: memory.shared(own, 64, tmp_path)) == [None, None]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rank_that_dies_is_noticed(tmp_path: Path) -> None:
+    def work(own: Ring) -> str:
+        shared = joined(own, tmp_path)
+        if own.rank == 1:
+            return "died"
+        with pytest.raises(LostRank) as lost:
+            shared.all_reduce(vector(own.rank, 100))
+        return str(lost.value)
+
+    assert "rank 0: lost rank 1" in on_every_rank(2, work)[0]
