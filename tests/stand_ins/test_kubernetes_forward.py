@@ -276,7 +276,7 @@ def test_a_pod_that_never_runs_is_said_after_the_time_given_for_a_start(mode: st
     kubectl.mode(mode)
 
     with pytest.raises(Infra, match=re.escape(said)):
-        PortForward(kubectl.target, TOKEN, replace(HASTE, start=0.5)).start()
+        PortForward(kubectl.target, TOKEN, replace(HASTE, start=1.5)).start()
 
 
 def test_a_local_port_that_somebody_took_meanwhile_is_replaced_by_another(kubectl: StandIn) -> None:
