@@ -326,6 +326,15 @@ def test_what_may_not_be_asked_is_what_is_missing(scene: Scene) -> None:
     assert "may not list deployments" in scene.provider.status().missing
 
 
+def test_an_operator_in_a_namespace_that_this_user_may_not_see_is_not_missing(scene: Scene) -> None:
+    scene.fake.deny_everywhere("list", "deployments")
+
+    found = scene.provider.status()
+
+    assert "cannot be seen: This user may not list deployments" in dict(found.parts)["operator"]
+    assert found.missing == f"Namespace {SPACE} has no RayCluster."
+
+
 def test_a_user_who_may_not_see_nodes_is_told_so_and_sees_the_rest(scene: Scene) -> None:
     scene.fake.deny("list", "nodes")
 
