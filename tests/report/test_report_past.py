@@ -36,26 +36,56 @@ def summary_of(measured: Run = run(*FAST, settings=ASKED)) -> Summary:  # noqa: 
 def chronicle(entries: Sequence[Entry], levels: bool = False) -> Chronicle:
     """What a history of these entries says beside the last of them."""
     nights = [each.night for each in entries]
-    found = level(nights[:-1], nights[-1], SPEEDUP) if levels else None
-    return Chronicle(
-        tuple(series(entries, entries[-1].like)), 3, 0, str(entries[-1].machine), {2: found} if found else {}
-    )
+    asked = nights[-1].measures if levels else ()
+    found = {metric: each for metric in asked if (each := level(nights[:-1], nights[-1], metric))}
+    return Chronicle(tuple(series(entries, entries[-1].like)), 3, 0, str(entries[-1].machine), found)
 
 
 def test_the_runs_are_drawn_with_their_intervals_and_this_one_is_marked() -> None:
     chart = past_chart(chronicle([entry(number) for number in range(1, 6)]))
 
-    assert chart.svg.count('class="data-here"') == 1
+    assert chart.svg.count('class="data-here"') == 3
     assert "This run: 2 workers: 1.60x." in chart.svg
+    assert ">05c0ffe<" in chart.svg  # the axis names this run, whichever others it leaves out
+
+
+def test_all_that_the_gate_compares_is_drawn_and_the_table_has_its_figures_the_latest_first() -> None:
+    chart = past_chart(chronicle([entry(number) for number in range(1, 6)]))
+
+    for panel in ("Speedup of the training loop", "Training time of the baseline / calibration", "Job overhead of 2"):
+        assert panel in chart.svg
     assert chart.table is not None
     assert len(chart.table.rows) == 5
-    assert chart.table.rows[-1][:3] == ("2026-12-05 02:00", "05c0ffeec0ff", "1.60x (1.50 to 1.70)")
+    date, *others = chart.table.rows[0]
+    assert date.split() == ["2026-12-05", "02:00"]
+    assert others == ["05c0ffeec0ff", "PASS", "1.60x (1.50 to 1.70)", "40.00", "10.00", ""]
+
+
+def test_a_regression_is_crossed_out_and_a_change_of_versions_is_a_line_through_all_panels() -> None:
+    entries = [replace(entry(n), versions={"ray": "2.60.0" if n < 4 else "2.61.0"}) for n in range(1, 6)]
+    entries[2] = replace(entries[2], compared=(replace(entries[2].compared[0], outcome="REGRESSION"),))
+
+    chart = past_chart(chronicle(entries))
+
+    assert chart.svg.count('class="data-regression"') == 1
+    assert chart.svg.count('class="data-versions"') == 3
+    assert ">versions changed<" in chart.svg
+    assert "data-regression" not in past_chart(chronicle([entry(1), entry(2)])).svg
+
+
+def test_a_run_with_an_injected_slowdown_is_named_in_the_plots_words_and_in_its_table() -> None:
+    chart = past_chart(chronicle([entry(1), entry(2, injected_slowdown=0.15)]))
+
+    assert "This run had an injected slowdown of 15.0% and is not in the history." in chart.text
+    assert chart.table is not None
+    assert chart.table.rows[0][2] == "PASS, injected slowdown of 15.0%"
+    assert "injected" not in "".join(chart.table.rows[1])
 
 
 def test_the_limit_of_the_gate_is_drawn_where_it_was_asked() -> None:
     entries = [entry(number) for number in range(1, REFERENCE + 2)]
 
-    assert 'class="data-limit"' in past_chart(chronicle(entries, levels=True)).svg
+    assert past_chart(chronicle(entries, levels=True)).svg.count('class="data-limit"') == 3
     assert 'class="data-limit"' not in past_chart(chronicle(entries)).svg
 
 
@@ -85,7 +115,7 @@ def test_where_nothing_compares_that_is_said_and_nothing_drawn() -> None:
 def test_a_version_that_changed_stands_beside_the_run_that_had_it_first() -> None:
     entries = [replace(entry(n), versions={"ray": "2.60.0" if n < 3 else "2.61.0"}) for n in (1, 2, 3, 4)]
 
-    assert [row[-1] for row in past_table(chronicle(entries)).rows] == ["", "", "ray 2.61.0", ""]
+    assert [row[-1] for row in past_table(chronicle(entries)).rows] == ["", "ray 2.61.0", "", ""]
 
 
 def test_what_the_gate_found_is_said_beside_the_plot() -> None:
