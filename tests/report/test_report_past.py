@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from fixtures.summary import Summary, summarise, with_history
 from fixtures.verdict import Outcome
 from tests.report.golden import assert_golden, structure
 from tests.unit.nights import SPEEDUP, entry, equal_nights, night
-from tests.unit.trials import SETTINGS, SPREAD, run, timing_round
+from tests.unit.trials import SETTINGS, SPREAD, run, slowed, timing_round
 
 FAST = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in range(1, 7)]
 ASKED = replace(SETTINGS, regression=True)
@@ -111,7 +112,9 @@ def test_where_nothing_compares_that_is_said_and_nothing_drawn() -> None:
         past_chart(alone).text
         == "No earlier run compares with this one. The history has 3 of other machines or settings."
     )
-    assert past_words(alone, None)[0].startswith("0 earlier runs of the same machine and settings: AMD EPYC")
+    assert past_words(alone, None, asked=False)[0].startswith(
+        "0 earlier runs of the same machine and settings: AMD EPYC"
+    )
 
 
 def test_a_version_that_changed_stands_beside_the_run_that_had_it_first() -> None:
@@ -123,10 +126,25 @@ def test_a_version_that_changed_stands_beside_the_run_that_had_it_first() -> Non
 def test_what_the_gate_found_is_said_beside_the_plot() -> None:
     note = "No comparable history yet: 3 of 12 nights."
 
-    said = past_words(chronicle([entry(1), entry(2)]), Judgement(1, (DROP,), (note,)))
+    said = past_words(chronicle([entry(1), entry(2)]), Judgement(1, (DROP,), (note,)), asked=True)
 
     assert said[-2:] == [DROP.why, note]
-    assert "The regression gate was not asked: --regression does." in past_words(chronicle([entry(1)]), None)
+    assert "The regression gate was not asked: --regression does." in past_words(
+        chronicle([entry(1)]), None, asked=False
+    )
+
+
+def test_a_run_that_was_cut_off_is_not_judged_and_that_is_said() -> None:
+    said = past_words(chronicle([entry(1), entry(2)]), None, asked=True)
+
+    assert said[-1] == "The regression gate judges whole runs, and this one did not come to its end."
+
+
+def test_a_figure_that_never_changes_is_drawn_on_an_axis_that_can_be_read() -> None:
+    svg = past_chart(chronicle([entry(number) for number in range(1, 4)])).svg
+
+    assert ">1e" not in svg
+    assert {">40<", ">10.0<"} <= {f">{each}<" for each in re.findall(r">([\d.]+)<", svg)}
 
 
 def test_a_verdict_that_earlier_runs_decided_opens_the_page_with_the_commits() -> None:
@@ -138,6 +156,15 @@ def test_a_verdict_that_earlier_runs_decided_opens_the_page_with_the_commits() -
     assert found.why.startswith(DROP.why)
     assert found.next[0].startswith("First bad is bad42, last good good41: look at what changed")
     assert "python -m fixtures.gate accept" in found.next[1]
+
+
+def test_a_slowdown_that_was_asked_for_and_found_asks_nobody_to_mend_anything() -> None:
+    asked = slowed(run(*FAST, settings=replace(ASKED, inject_slowdown=0.15)), 0.15)
+    found = headline(with_history(summary_of(asked), Judgement(12, (DROP,), ())))
+
+    assert found.outcome is Outcome.REGRESSION
+    assert found.injected.startswith("INJECTED SLOWDOWN OF 15.0%")
+    assert found.next == ("The slowdown was asked for and was found: nothing is to be mended.",)
 
 
 def test_a_suspicion_that_no_rerun_confirmed_asks_for_another_run() -> None:
