@@ -8,9 +8,12 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.bench-installed
 BROWSER_INSTALLED := $(VENV)/.browser-installed
 
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+WORKFLOWS := $(wildcard .github/workflows/*.yml)
+
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues up status restart stop start down gc lint install clean help
+.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues up status restart stop start down gc lint lint-workflows install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -31,7 +34,7 @@ browser: $(BROWSER_INSTALLED) ## open every page in a headless Chromium; skipped
 gate-selftest: $(INSTALLED) ## replay the regression gate on synthetic histories, committed seeds and new ones
 	$(BIN)/python -m fixtures.gate selftest --fresh
 
-nightly: $(INSTALLED) ## what the nightly workflow measures; INFRA is retried once (NIGHTLY="--workers=2 --regression")
+nightly: $(INSTALLED) ## what the nightly workflow measures; fails for REGRESSION alone (NIGHTLY="--workers=2 --regression")
 	$(BIN)/python -m fixtures.nightly run -- $(NIGHTLY)
 
 nightly-summary: $(INSTALLED) ## the last run as the workflow's job summary, Markdown
@@ -58,10 +61,16 @@ $(BROWSER_INSTALLED): $(INSTALLED)
 gc: $(INSTALLED) ## remove what earlier runs left: embedded clusters, killed runs' Kubernetes clusters, older images
 	$(BIN)/python -m fixtures gc $(ARGS)
 
-lint: $(INSTALLED) ## ruff and mypy on the whole tree
+lint: $(INSTALLED) ## ruff and mypy on the whole tree, and actionlint where it is on PATH
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@if command -v actionlint; then actionlint $(WORKFLOWS); else echo "the workflows are not linted: no actionlint on PATH"; fi
+
+lint-workflows: ## actionlint on the workflows, with shellcheck where there is one; the one on PATH, or built by Go
+	@if command -v actionlint; then actionlint $(WORKFLOWS); \
+	elif command -v go; then go run $(ACTIONLINT) $(WORKFLOWS); \
+	else echo "lint-workflows needs actionlint or Go on PATH: https://github.com/rhysd/actionlint" >&2; exit 1; fi
 
 install: $(INSTALLED) ## create .venv with the pinned packages
 
