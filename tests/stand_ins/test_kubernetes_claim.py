@@ -13,6 +13,7 @@ from fixtures.kubernetes import manifest
 from fixtures.kubernetes.api import MANAGER, Api
 from fixtures.kubernetes.belongings import BELONGINGS, Belongings
 from fixtures.kubernetes.context import ContextEngine
+from fixtures.kubernetes.monitoring import KubernetesMonitors
 from fixtures.kubernetes.operator import Operator
 from fixtures.kubernetes.provider import KubernetesProvider, Plan
 from fixtures.kubernetes.raycluster import KubeRayCluster
@@ -226,7 +227,8 @@ def survey(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Status:
     operator = Operator(
         scene.api, FakeHelm(scene.fake), namespace="ray", kubeconfig=None, context=None, cache=Path("cache")
     )
-    ours = Belongings(scene.api, Space(scene.api, "ray"), KubeRayCluster(scene.api, "ray", "demo"), operator)
+    ray, monitors = KubeRayCluster(scene.api, "ray", "demo"), KubernetesMonitors(scene.api, "ray")
+    ours = Belongings(scene.api, Space(scene.api, "ray"), ray, operator, monitors)
     return Survey(ours, scene.engine, ("--context", "c")).of(Status((("cluster", "context c"),)))
 
 
