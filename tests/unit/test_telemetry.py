@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from trainer.collective import Alone, Delayed, RingCollective, TensorFlowCollective
 from trainer.exporter import LINGER_SECONDS, RANK_FIGURES, TRIAL_FIGURES, Figures, serve
-from trainer.telemetry import Busy, Stopwatch, Telemetry, Throttling, rank_figures
+from trainer.telemetry import Busy, Telemetry, Throttling, rank_figures
 
 IMAGE = Path(__file__).parents[2] / "image"
 EPOCH = {"phase": "train", "epoch": 1, "epochs": 2, "loss": 0.25, "images_per_second": 6400.0, "accuracy": None}
@@ -98,29 +97,6 @@ def test_the_baseline_imports_no_ray_to_tell_of_its_epochs() -> None:
     environ = {**os.environ, "PYTHONPATH": str(IMAGE)}
 
     assert subprocess.run([sys.executable, "-c", code], env=environ, timeout=60, check=False).returncode == 0
-
-
-def test_the_ring_is_timed_only_when_a_stopwatch_is_given() -> None:
-    ring: Any = RingCollective.__new__(RingCollective)
-    calls = iter([1.0, 1.5, 2.0, 2.25])
-
-    class Added:
-        def all_reduce(self, vector: Any) -> Any:
-            return vector + 1
-
-    ring._ring = Added()
-    ring._sum = ring._ring.all_reduce
-    before = ring._sum
-    stopwatch = Stopwatch(clock=lambda: next(calls))
-
-    assert ring._sum is before
-    assert ring.timed_by(stopwatch)
-    assert [ring._sum(1), ring._sum(2)] == [2, 3]
-    assert stopwatch.lap() == pytest.approx(0.75)
-    assert stopwatch.lap() == 0.0
-    assert Delayed(ring, 0.1).timed_by(stopwatch)
-    assert not Alone().timed_by(stopwatch)
-    assert not TensorFlowCollective.__new__(TensorFlowCollective).timed_by(stopwatch)
 
 
 def test_throttling_is_the_share_of_the_periods_since_the_last_question(tmp_path: Path) -> None:
