@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from trainer.ring import Ring, Vector
+from trainer.telemetry import Stopwatch
 
 NAMES = ("auto", "ring", "tensorflow")
 
@@ -26,6 +27,10 @@ class Collective(Protocol):
 
     def barrier(self) -> None:
         """Return when every rank has called it."""
+        ...
+
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """Let a stopwatch take the time of each sum, before the graph is built; False where nobody can."""
         ...
 
     def close(self) -> None:
@@ -44,6 +49,10 @@ class Alone:
 
     def barrier(self) -> None:
         """Nobody to wait for."""
+
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """There is no sum."""
+        return False
 
     def close(self) -> None:
         """Nothing is open."""
@@ -83,6 +92,10 @@ class TensorFlowCollective:
         """A reduction of one number."""
         self._barrier().numpy()
 
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """The sum is made inside TensorFlow's graph, where no clock of ours is."""
+        return False
+
     def close(self) -> None:
         """TensorFlow's server ends with the process."""
 
@@ -94,9 +107,12 @@ class RingCollective:
 
     def __init__(self, rank: int, addresses: tuple[str, ...]) -> None:
         self._ring = Ring(rank, addresses)
+        self._sum: Callable[[Vector], Vector] = self._ring.all_reduce
 
-    def _sum(self, vector: Vector) -> Vector:
-        return self._ring.all_reduce(vector)
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """Two readings of a clock around each call out of the graph."""
+        self._sum = stopwatch.around(self._ring.all_reduce)
+        return True
 
     def all_reduce(self, vector: Any) -> Any:
         """The sum, by a call out of the graph; stateful, so that no call is merged or skipped."""
@@ -153,6 +169,10 @@ class Delayed:
         """The inner barrier; the time before it, such as an evaluation's, belongs to no step."""
         self._inner.barrier()
         self._awake = self._clock()
+
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """The inner sum, without the delay."""
+        return self._inner.timed_by(stopwatch)
 
     def close(self) -> None:
         """As the inner collective."""

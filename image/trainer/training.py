@@ -19,6 +19,7 @@ from trainer.collective import Collective, Delayed, connect
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
 from trainer.result import EpochRecord, Means, Probe, RankRecord
+from trainer.telemetry import Stopwatch
 from trainer.work import Work
 
 LEARNING_RATE = 0.001
@@ -60,6 +61,8 @@ def train(
     collective = connect(work.collective, rank, world_size)
     if work.slowdown:
         collective = Delayed(collective, work.slowdown)
+    stopwatch = Stopwatch()
+    timed = bool(work.monitor) and collective.timed_by(stopwatch)
     mnist = data.load(Path(work.data))
     marks["data"] = time.time()
     progress({"phase": "build"})
@@ -76,6 +79,7 @@ def train(
     wait_for_start()
     records = []
     for epoch in range(work.epochs):
+        stopwatch.lap()
         record = loop.epoch(epoch, evaluate=work.evaluate and rank == 0)
         records.append(record)
         progress(
@@ -86,6 +90,8 @@ def train(
                 "loss": record.loss,
                 "images_per_second": record.samples * world_size / record.seconds,
                 "accuracy": record.accuracy,
+                "seconds": record.seconds,
+                **({"all_reduce_seconds": stopwatch.lap()} if timed else {}),
             }
         )
     marks["train"] = time.time()

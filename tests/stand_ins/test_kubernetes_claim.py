@@ -15,6 +15,7 @@ from fixtures.kubernetes.api import MANAGER, Api
 from fixtures.kubernetes.belongings import BELONGINGS, Belongings
 from fixtures.kubernetes.context import ContextEngine
 from fixtures.kubernetes.lease import Lease
+from fixtures.kubernetes.monitoring import KubernetesMonitors
 from fixtures.kubernetes.operator import Operator
 from fixtures.kubernetes.plan import Plan
 from fixtures.kubernetes.provider import KubernetesProvider
@@ -253,7 +254,7 @@ def survey(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Status:
         scene.api, FakeHelm(scene.fake), namespace="ray", kubeconfig=None, context=None, cache=Path("cache")
     )
     ray, lease = KubeRayCluster(scene.api, "ray", "demo"), Lease(scene.api, "ray")
-    ours = Belongings(scene.api, Space(scene.api, "ray"), ray, operator, lease)
+    ours = Belongings(scene.api, Space(scene.api, "ray"), ray, operator, lease, KubernetesMonitors(scene.api, "ray"))
     return Survey(ours, scene.engine, ("--context", "c")).of(Status((("cluster", "context c"),)))
 
 

@@ -111,6 +111,7 @@ def check_verb(command: str, words: list[str], environ: dict[str, str], reports:
 
 def check_pytest(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings | None:
     options = {option.flag: option for option in ALL_OPTIONS}
+    twins = {option.twin: option for option in ALL_OPTIONS if option.negatable}
     values: dict[str, object] = {"reports": str(reports)}
     rest = iter(words)
     for word in rest:
@@ -119,6 +120,9 @@ def check_pytest(command: str, words: list[str], environ: dict[str, str], report
             assert marker.removeprefix("not ") in MARKERS, f"{command}: no marker {marker}"
         elif word != "--help":
             flag, equals, value = word.partition("=")
+            if flag in twins:
+                values[twins[flag].dest] = False
+                continue
             assert flag in options, f"{command}: pytest has no option {flag}"
             assert options[flag].is_flag is not bool(equals), (
                 f"{command}: {flag} takes {'no' if options[flag].is_flag else 'a'} value"
@@ -215,7 +219,7 @@ def test_the_table_of_options_is_the_option_table() -> None:
     for row, option in zip(rows, OPTIONS, strict=True):
         flag, default, meaning, environment, ini = row
         assert flag == f"`{option.flag}{'=' * bool(option.metavar)}{option.metavar}`"
-        assert default == f"`{option.default}`"
+        assert default == (f"`{option.default}`" if option.default else "")
         assert environment == (f"`{option.env}`" if option.env else "")
         assert ini == f"`{option.dest}`"
         for choice in option.choices:
@@ -272,7 +276,7 @@ def test_every_module_is_in_the_architecture_and_no_other() -> None:
     house = page.partition("## Who may know whom")[0]
     first_cells = re.findall(r"^\| (`.+?) \|", house, re.MULTILINE)
     described = {each for cell in first_cells for each in re.findall(r"`(\w+)`", cell)}
-    folders = ("fixtures", "fixtures/kubernetes", "fixtures/report", "image/trainer")
+    folders = ("fixtures", "fixtures/kubernetes", "fixtures/monitoring", "fixtures/report", "image/trainer")
     modules = {file.stem for folder in folders for file in (ROOT / folder).glob("*.py")}
 
     assert described == modules - {"__init__"}
