@@ -17,7 +17,8 @@ from fixtures.cluster import Problem, Report, Status
 from fixtures.kubernetes import provider as module
 from fixtures.kubernetes.api import Api
 from fixtures.kubernetes.builders import Builder
-from fixtures.kubernetes.provider import KubernetesProvider, Plan
+from fixtures.kubernetes.manifest import Plan
+from fixtures.kubernetes.provider import KubernetesProvider
 from fixtures.kubernetes.tools import Completed, Tool
 from fixtures.ray_state import node_states
 from tests.stand_ins.fake_helm import FakeHelm

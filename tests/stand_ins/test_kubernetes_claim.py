@@ -13,8 +13,9 @@ from fixtures.kubernetes import manifest
 from fixtures.kubernetes.api import MANAGER, Api
 from fixtures.kubernetes.belongings import BELONGINGS, Belongings
 from fixtures.kubernetes.context import ContextEngine
+from fixtures.kubernetes.manifest import Plan
 from fixtures.kubernetes.operator import Operator
-from fixtures.kubernetes.provider import KubernetesProvider, Plan
+from fixtures.kubernetes.provider import KubernetesProvider
 from fixtures.kubernetes.raycluster import KubeRayCluster
 from fixtures.kubernetes.settings import KubernetesSettings
 from fixtures.kubernetes.space import MANAGED_BY, Space
