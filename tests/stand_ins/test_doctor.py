@@ -170,9 +170,7 @@ def test_little_memory_and_disk_are_shown_short(tmp_path: Path) -> None:
 def test_the_cluster_of_a_context_is_asked_for_its_version(tmp_path: Path) -> None:
     clinic = Clinic(tmp_path, "kubectl", "helm")
     clinic.stand_ins.answer("kubectl version --output=json", json.dumps(SERVER))
-    asked: dict[str, object] = {"image": "example.org/me:1", "kube_context": "lab"}
-
-    found = clinic.examine("context", **asked)
+    found = clinic.examine("context", image="example.org/me:1", kube_context="lab")
 
     assert found.ready, found.as_text()
     assert [each.found for each in found.checks if each.what == "the cluster"] == ["v1.34.4"]
