@@ -119,6 +119,8 @@ def check_pytest(command: str, words: list[str], environ: dict[str, str], report
         if word == "-m":
             marker = next(rest)
             assert marker.removeprefix("not ") in MARKERS, f"{command}: no marker {marker}"
+        elif word == "-k":
+            next(rest)  # which tests: the guide's are looked up in test_guide.py
         elif word != "--help":
             flag, equals, value = word.partition("=")
             assert flag in options, f"{command}: pytest has no option {flag}"
@@ -293,6 +295,6 @@ def test_every_local_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_no_page_names_a_path_of_somebodys_machine(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"/opt/ray-train-e2e|/home/ray", "", page.read_text(encoding="utf-8"))  # the image's own
 
     assert re.findall(r"(?<![\w./:~-])/(?:home|root|Users|work|mnt|opt|srv|var|tmp/)\S*", text) == []
