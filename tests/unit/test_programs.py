@@ -62,6 +62,7 @@ def test_a_machine_without_programs_is_refused() -> None:
         ("Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0", "v1.32.4-dispatcher"),
         ("v3.19.0+g3d8990f", "v3.19.0+g3d8990f"),
         ("28.2.2", "28.2.2"),
+        ("v3.19", "v3.19"),
         ("20.10.24+dfsg1", "20.10.24+dfsg1"),
         ("go1.26.8", ""),
         ("", ""),
