@@ -13,7 +13,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues up status restart stop start down gc lint lint-workflows install clean help
+.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc lint lint-workflows install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -43,13 +43,17 @@ nightly-summary: $(INSTALLED) ## the last run as the workflow's job summary, Mar
 nightly-issues: $(INSTALLED) ## bring the workflow's issues up to date, one for each benchmark
 	$(BIN)/python -m fixtures.nightly issues
 
+doctor: $(INSTALLED) ## look at everything that a run needs (CLUSTER=minikube)
 up: $(INSTALLED) ## bring the cluster up and keep it for later runs (CLUSTER=minikube ARGS="--workers=2,4")
 status: $(INSTALLED) ## say what is there
+run: $(INSTALLED) ## measure on the cluster that is up, and keep it (CLUSTER=minikube ARGS="--workers=2,4")
+dashboard: $(INSTALLED) ## open the dashboards, or say how to reach them
+logs: $(INSTALLED) ## print the ends of Ray's logs, and of pods' (ARGS=--follow)
 restart: $(INSTALLED) ## make the Ray cluster anew; nodes and image stay
 stop: $(INSTALLED) ## stop Minikube's nodes (CLUSTER=minikube)
 start: $(INSTALLED) ## start them again, with Ray (CLUSTER=minikube)
 down: $(INSTALLED) ## remove all that is ours, and look whether it is gone
-up status restart stop start down:
+doctor up status run dashboard logs restart stop start down:
 	$(BIN)/python -m fixtures $@ --cluster=$(CLUSTER) $(ARGS)
 
 # Without its dependencies: its copy of axe-core is all that is read, and it asks for a driver that is not used.
@@ -57,6 +61,9 @@ $(BROWSER_INSTALLED): $(INSTALLED)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python
 	@touch $(BROWSER_INSTALLED)
+
+prerequisites: $(INSTALLED) ## install kubectl, Minikube and Helm into ~/.local/bin (ARGS="kind --into=tools")
+	$(BIN)/python -m fixtures prerequisites $(ARGS)
 
 gc: $(INSTALLED) ## remove what earlier runs left: embedded clusters, killed runs' Kubernetes clusters, older images
 	$(BIN)/python -m fixtures gc $(ARGS)

@@ -152,8 +152,12 @@ class FakeProvider:
         return Status((("machine", str(machine)),), missing, "" if missing else "http://127.0.0.1:1")
 
     def dashboards(self) -> tuple[Dashboard, ...]:
-        """Ray's own, while it runs."""
-        return (Dashboard("Ray", "http://127.0.0.1:1", token="token"),) if self._machine.ray else ()
+        """One that leads nowhere, while Ray is there."""
+        return (Dashboard("Ray", "http://127.0.0.1:1", token="secret-of-the-fake"),) if self._machine.ray else ()
+
+    def logs(self) -> Mapping[str, str]:
+        """Two files, while Ray is there."""
+        return {"raylet.out": "one\ntwo\nthree\n", "gcs_server.out": "begun\n"} if self._machine.ray else {}
 
     def _hold(self) -> None:
         if not self._held and self._machine.kept:
