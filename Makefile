@@ -8,9 +8,12 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.bench-installed
 BROWSER_INSTALLED := $(VENV)/.browser-installed
 
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+WORKFLOWS := $(wildcard .github/workflows/*.yml)
+
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues up status restart stop start down gc lint install clean help
+.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc lint lint-workflows install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -31,7 +34,7 @@ browser: $(BROWSER_INSTALLED) ## open every page in a headless Chromium; skipped
 gate-selftest: $(INSTALLED) ## replay the regression gate on synthetic histories, committed seeds and new ones
 	$(BIN)/python -m fixtures.gate selftest --fresh
 
-nightly: $(INSTALLED) ## what the nightly workflow measures; INFRA is retried once (NIGHTLY="--workers=2 --regression")
+nightly: $(INSTALLED) ## what the nightly workflow measures; fails for REGRESSION alone (NIGHTLY="--workers=2 --regression")
 	$(BIN)/python -m fixtures.nightly run -- $(NIGHTLY)
 
 nightly-summary: $(INSTALLED) ## the last run as the workflow's job summary, Markdown
@@ -40,13 +43,17 @@ nightly-summary: $(INSTALLED) ## the last run as the workflow's job summary, Mar
 nightly-issues: $(INSTALLED) ## bring the workflow's issues up to date, one for each benchmark
 	$(BIN)/python -m fixtures.nightly issues
 
+doctor: $(INSTALLED) ## look at everything that a run needs (CLUSTER=minikube)
 up: $(INSTALLED) ## bring the cluster up and keep it for later runs (CLUSTER=minikube ARGS="--workers=2,4")
 status: $(INSTALLED) ## say what is there
+run: $(INSTALLED) ## measure on the cluster that is up, and keep it (CLUSTER=minikube ARGS="--workers=2,4")
+dashboard: $(INSTALLED) ## open the dashboards, or say how to reach them
+logs: $(INSTALLED) ## print the ends of Ray's logs, and of pods' (ARGS=--follow)
 restart: $(INSTALLED) ## make the Ray cluster anew; nodes and image stay
 stop: $(INSTALLED) ## stop Minikube's nodes (CLUSTER=minikube)
 start: $(INSTALLED) ## start them again, with Ray (CLUSTER=minikube)
 down: $(INSTALLED) ## remove all that is ours, and look whether it is gone
-up status restart stop start down:
+doctor up status run dashboard logs restart stop start down:
 	$(BIN)/python -m fixtures $@ --cluster=$(CLUSTER) $(ARGS)
 
 # Without its dependencies: its copy of axe-core is all that is read, and it asks for a driver that is not used.
@@ -55,13 +62,22 @@ $(BROWSER_INSTALLED): $(INSTALLED)
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python
 	@touch $(BROWSER_INSTALLED)
 
+prerequisites: $(INSTALLED) ## install kubectl, Minikube and Helm into ~/.local/bin (ARGS="kind --into=tools")
+	$(BIN)/python -m fixtures prerequisites $(ARGS)
+
 gc: $(INSTALLED) ## remove what earlier runs left: embedded clusters, killed runs' Kubernetes clusters, older images
 	$(BIN)/python -m fixtures gc $(ARGS)
 
-lint: $(INSTALLED) ## ruff and mypy on the whole tree
+lint: $(INSTALLED) ## ruff and mypy on the whole tree, and actionlint where it is on PATH
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	@if command -v actionlint; then actionlint $(WORKFLOWS); else echo "the workflows are not linted: no actionlint on PATH"; fi
+
+lint-workflows: ## actionlint on the workflows, with shellcheck where there is one; the one on PATH, or built by Go
+	@if command -v actionlint; then actionlint $(WORKFLOWS); \
+	elif command -v go; then go run $(ACTIONLINT) $(WORKFLOWS); \
+	else echo "lint-workflows needs actionlint or Go on PATH: https://github.com/rhysd/actionlint" >&2; exit 1; fi
 
 install: $(INSTALLED) ## create .venv with the pinned packages
 

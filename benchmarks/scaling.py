@@ -63,7 +63,8 @@ def compute_points() -> list[ComputePoint]:
     points = []
     for batch, share, calls in TRAINED:
         work = Work(1, 1, batch, 1, data="", collective="ring", probe=False, evaluate=False)
-        collective = OwnCollective(Ring(0, free_addresses(1)), None) if calls else Alone()  # a ring of one: only the call
+        # A ring of one: only the call.
+        collective = OwnCollective(Ring(0, free_addresses(1)), None) if calls else Alone()
         loop = training._Loop(work, mnist, slice(0, share), collective)
         loop.build()
         seconds = median(update_seconds(loop) for _ in range(REPEATS))

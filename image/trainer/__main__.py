@@ -16,6 +16,7 @@ from pathlib import Path
 from trainer import data, deferred
 from trainer.progress import READY, show
 from trainer.result import DAMAGED_DATA, RankRecord, TrialResult, encode
+from trainer.telemetry import Telemetry
 from trainer.work import Work
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist.npz"
@@ -35,6 +36,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--probe", action="store_true", help="run the equivalence probe first")
     parser.add_argument("--evaluate", action="store_true", help="test accuracy after every epoch")
     parser.add_argument("--slowdown", type=float, default=0.0, help="share by which each step is delayed on purpose")
+    parser.add_argument("--monitor", default="", metavar="HOST:PORT", help="who is told of each epoch, by datagrams")
+    parser.add_argument("--trial", default="", metavar="NAME", help="what the monitor calls this trial")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that copies may train")
     parser.add_argument("--wait-for-start", action="store_true", help=f"print {READY}, then wait for a line")
     options = parser.parse_args(arguments)
@@ -58,7 +61,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
     if options.copies > 1:
         from trainer import copies  # noqa: PLC0415
 
-        own = [each for each in _without(arguments, "--copies") if each != "--wait-for-start"]
+        # Copies would all speak as rank 0 of this trial: only its beginning and end are told.
+        own = _without(_without(arguments, "--copies"), "--monitor")
+        own = [each for each in own if each != "--wait-for-start"]
         return copies.run(own, options.copies, options.cpus, options.timeout, marks, show)
     work = Work(
         seed=options.seed,
@@ -70,6 +75,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         probe=options.probe,
         evaluate=options.evaluate,
         slowdown=options.slowdown,
+        monitor=options.monitor,
+        trial=options.trial,
     )
     if options.workers:
         from trainer import ray_train  # noqa: PLC0415 - the baseline imports no Ray
@@ -80,7 +87,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
 
     marks["import"] = time.time()
     hold = wait_for_start if options.wait_for_start else lambda: None
-    return training.train(work, 0, 1, dict(marks), show, hold)
+    progress = Telemetry(work.monitor, work.trial).of_rank(0, 1, work.batch_size, show)
+    return training.train(work, 0, 1, dict(marks), progress, hold)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,11 +96,15 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     marks = {"start": time.time()}
     show({"phase": "import"})
+    telemetry = Telemetry(options.monitor, options.trial)
+    telemetry.send("begin", workers=options.workers)
     try:
         ranks = run(options, arguments, marks)
     except data.DamagedData as error:
         print(f"trainer: {error}", file=sys.stderr)
         return DAMAGED_DATA
+    finally:
+        telemetry.send("end")
     marks["end"] = time.time()
     names = ("numpy", "ray", "tensorflow-cpu", "tensorflow")
     installed = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in metadata.distributions()}

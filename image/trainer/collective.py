@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from trainer import memory
 from trainer.ring import Ring, Vector
+from trainer.telemetry import Stopwatch
 
 NAMES = ("auto", "memory", "ring", "tensorflow")
 
@@ -32,6 +33,10 @@ class Collective(Protocol):
 
     def gather(self, data: bytes) -> list[bytes]:
         """What every rank gave, by rank."""
+        ...
+
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """Let a stopwatch take the time of each sum, before the graph is built; False where nobody can."""
         ...
 
     def close(self) -> None:
@@ -54,6 +59,10 @@ class Alone:
     def gather(self, data: bytes) -> list[bytes]:
         """Its own alone."""
         return [data]
+
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """There is no sum."""
+        return False
 
     def close(self) -> None:
         """Nothing is open."""
@@ -107,6 +116,10 @@ class TensorFlowCollective:
         total: Vector = tf.function(lambda: self._reduce(tf.constant(numbers), instance))().numpy()
         return total
 
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """The sum is made inside TensorFlow's graph, where no clock of ours is."""
+        return False
+
     def close(self) -> None:
         """TensorFlow's server ends with the process."""
 
@@ -125,7 +138,12 @@ class OwnCollective:
     def __init__(self, ring: Ring, shared: memory.Memory | None) -> None:
         self.name = "memory" if shared else "ring"
         self._ring = ring
-        self._sum = shared.all_reduce if shared else ring.all_reduce
+        self._sum: Callable[[Vector], Vector] = shared.all_reduce if shared else ring.all_reduce
+
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """Two readings of a clock around each call out of the graph."""
+        self._sum = stopwatch.around(self._sum)
+        return True
 
     def all_reduce(self, vector: Any) -> Any:
         """The sum, by a call out of the graph; stateful, so that no call is merged or skipped."""
@@ -191,6 +209,10 @@ class Delayed:
         """The inner collective's, not delayed."""
         return self._inner.gather(data)
 
+    def timed_by(self, stopwatch: Stopwatch) -> bool:
+        """The inner sum, without the delay."""
+        return self._inner.timed_by(stopwatch)
+
     def close(self) -> None:
         """As the inner collective."""
         self._inner.close()
@@ -202,7 +224,7 @@ def connect(
     """The collective of this name among the ranks that TF_CONFIG lists; Alone when there is one rank.
 
     Args:
-        name: of NAMES; "auto" is the memory where all ranks share one, else the ring.
+        name: of NAMES; "auto" is the memory where a few ranks share one, else the ring.
         rank: this rank.
         world_size: how many there are.
         largest_bytes: of any vector that will be added up.
@@ -219,7 +241,8 @@ def connect(
     if len(addresses) != world_size:
         raise ValueError(f"TF_CONFIG lists {len(addresses)} workers, the world size is {world_size}")
     ring = Ring(rank, addresses)
-    shared = None if name == "ring" else memory.shared(ring, largest_bytes)
+    wanted = name == "memory" or (name == "auto" and world_size <= memory.FEW_RANKS)
+    shared = memory.shared(ring, largest_bytes) if wanted else None
     if name == "memory" and shared is None:
         raise memory.NoSharedMemory("the ranks share no memory: they run on several hosts, or /dev/shm is full")
     return OwnCollective(ring, shared)

@@ -6,8 +6,7 @@ writes to a set again has passed a barrier that every rank came to after it had 
 what is being overwritten. The barrier is a system call at both ends, which orders the memory on any processor,
 and a rank that dies is noticed as on the ring.
 
-A sum reads world size x vector, which suits the few ranks that one host has; the ring moves less from about
-eight ranks on.
+A sum reads world size x vector, the ring copies at most four times the vector into and out of the kernel.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from trainer.ring import Ring, Vector
 
 TMPFS = Path("/dev/shm")  # noqa: S108 - memory, not a place for files
 SETS = 2
+FEW_RANKS = 4  # more read more than the ring copies
 NONCE_BYTES = 32
 ALIGNMENT = 64
 """TensorFlow takes an array over without a copy where it begins at a multiple of this (EIGEN_MAX_ALIGN_BYTES)."""
@@ -54,7 +54,7 @@ class Memory:
         self._turn = (self._turn + 1) % SETS
         slots[self._ring.rank] = vector
         self._ring.barrier()
-        total = _aligned(vector)
+        total: Vector = _aligned(vector)
         np.add(slots[0], slots[1], out=total)
         for slot in slots[2:]:
             total += slot

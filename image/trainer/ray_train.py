@@ -20,6 +20,7 @@ from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
 
 from trainer.progress import Progress, show  # noqa: E402
 from trainer.result import RankRecord  # noqa: E402
+from trainer.telemetry import Telemetry  # noqa: E402
 from trainer.work import Work  # noqa: E402
 
 RAY_TRAIN = {
@@ -85,14 +86,16 @@ def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
 
     marks["import"] = time.time()
     context = get_context()
-    rank = context.get_world_rank()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    work = Work(**config["work"])
+    say = show if rank == 0 else _say_nothing
     try:
         return training.train(
-            Work(**config["work"]),
+            work,
             rank=rank,
-            world_size=context.get_world_size(),
+            world_size=world_size,
             marks=marks,
-            progress=show if rank == 0 else _say_nothing,
+            progress=Telemetry(work.monitor, work.trial).of_rank(rank, world_size, work.batch_size, say),
         )
     except Exception as error:
         traceback.print_exc()

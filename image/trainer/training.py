@@ -21,6 +21,7 @@ from trainer.collective import Collective, Delayed, connect
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
 from trainer.result import EpochRecord, Means, Probe, RankRecord, from_dict, parse_json
+from trainer.telemetry import Stopwatch
 from trainer.work import Work
 
 LEARNING_RATE = 0.001
@@ -63,6 +64,8 @@ def train(
     collective = connect(work.collective, rank, world_size, model.PARAMETERS * PROBE_BYTES)
     if work.slowdown:
         collective = Delayed(collective, work.slowdown)
+    stopwatch = Stopwatch()
+    timed = bool(work.monitor) and collective.timed_by(stopwatch)
     mnist = data.load(Path(work.data))
     marks["data"] = time.time()
     progress({"phase": "build"})
@@ -79,6 +82,7 @@ def train(
     wait_for_start()
     records = []
     for epoch in range(work.epochs):
+        stopwatch.lap()
         record = loop.epoch(epoch, evaluate=work.evaluate and rank == 0)
         records.append(record)
         progress(
@@ -89,10 +93,12 @@ def train(
                 "loss": record.loss,
                 "images_per_second": record.samples * world_size / record.seconds,
                 "accuracy": record.accuracy,
+                "seconds": record.seconds,
+                **({"all_reduce_seconds": stopwatch.lap()} if timed else {}),
             }
         )
     marks["train"] = time.time()
-    record = RankRecord(
+    own = RankRecord(
         rank=rank,
         world_size=world_size,
         seed=work.seed,
@@ -110,7 +116,7 @@ def train(
         calibration_seconds=calibration,
         slowdown=work.slowdown,
     )
-    everybodys = collective.gather(json.dumps(asdict(record)).encode())
+    everybodys = collective.gather(json.dumps(asdict(own)).encode())
     collective.barrier()  # nobody closes a socket that a slower rank still reads from
     collective.close()
     return tuple(from_dict(RankRecord, parse_json(each.decode())) for each in everybodys)

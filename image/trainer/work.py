@@ -19,6 +19,8 @@ class Work:
         probe: whether to run the equivalence probe before training.
         evaluate: whether rank 0 computes the test accuracy after every epoch.
         slowdown: share of its time by which each step is delayed on purpose.
+        monitor: "host:port" that is told of each epoch; empty for none.
+        trial: what the monitor calls the trial.
     """
 
     seed: int
@@ -30,3 +32,5 @@ class Work:
     probe: bool
     evaluate: bool
     slowdown: float = 0.0
+    monitor: str = ""
+    trial: str = ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fixtures.cluster import Cluster, Node, Problem, Report, Status
+from fixtures.cluster import Cluster, Dashboard, Node, Problem, Report, Status
 from fixtures.errors import Infra, UsageError
 from fixtures.evidence import write_evidence
 
@@ -150,6 +150,14 @@ class FakeProvider:
             (said for good, said in ((machine.nodes, "there is nothing"), (machine.ray, "no Ray runs")) if not good), ""
         )
         return Status((("machine", str(machine)),), missing, "" if missing else "http://127.0.0.1:1")
+
+    def dashboards(self) -> tuple[Dashboard, ...]:
+        """One that leads nowhere, while Ray is there."""
+        return (Dashboard("Ray", "http://127.0.0.1:1", token="secret-of-the-fake"),) if self._machine.ray else ()
+
+    def logs(self) -> Mapping[str, str]:
+        """Two files, while Ray is there."""
+        return {"raylet.out": "one\ntwo\nthree\n", "gcs_server.out": "begun\n"} if self._machine.ray else {}
 
     def _hold(self) -> None:
         if not self._held and self._machine.kept:

@@ -89,6 +89,14 @@ def test_up_in_one_process_status_and_restart_in_others_and_down_leaves_nothing(
     assert code == 0
     assert json.loads(said)["whole"]
     assert desk.run("status", "--workers=2")[0] == 1, "it is too small for two"
+    code, pages = desk.run("dashboard", "--workers=1", "--json")
+    assert code == 0
+    (page,) = json.loads(pages)
+    assert page["address"] == json.loads(said)["dashboard"]
+    code, logs = desk.run("logs", "raylet*", "gcs*", "--lines=3")
+    assert code == 0
+    assert "==> raylet.out <==" in logs
+    assert page["token"] not in logs
 
     assert desk.run("restart", "--workers=1")[0] == 0
     (other,) = desk.runs

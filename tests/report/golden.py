@@ -1,6 +1,6 @@
 """Texts that are compared as a whole with what was found good before.
 
-GOLDEN=write pytest tests/unit writes them anew; read the difference before it is committed.
+GOLDEN=write pytest tests/report tests/stand_ins writes them anew; read the difference before it is committed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def assert_golden(name: str, text: str) -> None:
     if os.environ.get("GOLDEN") == "write":
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8"), f"{name} differs; GOLDEN=write pytest tests/unit writes it anew"
+    assert text == file.read_text(encoding="utf-8"), f"{name} differs; GOLDEN=write pytest writes it anew"
 
 
 def structure(page: str) -> str:

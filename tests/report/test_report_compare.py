@@ -214,3 +214,12 @@ def test_the_command_makes_every_report_again(
     assert "speedup of the training loop" in shown
     assert str(tmp_path / "again" / "report.html") in shown
     assert {file.name for file in (tmp_path / "again").iterdir()} == {"report.html", "summary.md", "results"}
+
+
+def test_a_run_that_was_watched_beside_one_that_was_not_is_noted_and_compared() -> None:
+    others = tuple(each for each in SLOWER.settings if "monitoring" not in each)
+    watched = replace(SLOWER, settings=(*others, "monitoring=true"))
+
+    notes = difference(named(OLD), named(watched)).notes
+    assert any(each.startswith("monitoring: off, then on") for each in notes)
+    assert judged(OLD, watched) == judged(OLD, SLOWER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +17,15 @@ from fixtures.night import Metric
 from fixtures.regression import Past
 from fixtures.report.__main__ import main
 from fixtures.report.markdown import markdown
+from fixtures.report.page import Material, page
 from fixtures.report.past import past_chart
 from fixtures.report.past_table import past_table, past_words
 from fixtures.report.sentences import headline
 from fixtures.summary import Summary, summarise, with_history
 from fixtures.verdict import Outcome
+from tests.report.golden import assert_golden, structure
 from tests.unit.nights import SPEEDUP, entry, equal_nights, night
-from tests.unit.trials import SETTINGS, SPREAD, run, timing_round
+from tests.unit.trials import SETTINGS, SPREAD, run, slowed, timing_round
 
 FAST = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in range(1, 7)]
 ASKED = replace(SETTINGS, regression=True)
@@ -36,26 +39,56 @@ def summary_of(measured: Run = run(*FAST, settings=ASKED)) -> Summary:  # noqa: 
 def chronicle(entries: Sequence[Entry], levels: bool = False) -> Chronicle:
     """What a history of these entries says beside the last of them."""
     nights = [each.night for each in entries]
-    found = level(nights[:-1], nights[-1], SPEEDUP) if levels else None
-    return Chronicle(
-        tuple(series(entries, entries[-1].like)), 3, 0, str(entries[-1].machine), {2: found} if found else {}
-    )
+    asked = nights[-1].measures if levels else ()
+    found = {metric: each for metric in asked if (each := level(nights[:-1], nights[-1], metric))}
+    return Chronicle(tuple(series(entries, entries[-1].like)), 3, 0, str(entries[-1].machine), found)
 
 
 def test_the_runs_are_drawn_with_their_intervals_and_this_one_is_marked() -> None:
     chart = past_chart(chronicle([entry(number) for number in range(1, 6)]))
 
-    assert chart.svg.count('class="data-here"') == 1
+    assert chart.svg.count('class="data-here"') == 3
     assert "This run: 2 workers: 1.60x." in chart.svg
+    assert ">05c0ffe<" in chart.svg  # the axis names this run, whichever others it leaves out
+
+
+def test_all_that_the_gate_compares_is_drawn_and_the_table_has_its_figures_the_latest_first() -> None:
+    chart = past_chart(chronicle([entry(number) for number in range(1, 6)]))
+
+    for panel in ("Speedup of the training loop", "Training time of the baseline / calibration", "Job overhead of 2"):
+        assert panel in chart.svg
     assert chart.table is not None
     assert len(chart.table.rows) == 5
-    assert chart.table.rows[-1][:3] == ("2026-12-05 02:00", "05c0ffeec0ff", "1.60x (1.50 to 1.70)")
+    date, *others = chart.table.rows[0]
+    assert date.split() == ["2026-12-05", "02:00"]
+    assert others == ["05c0ffeec0ff", "PASS", "1.60x (1.50 to 1.70)", "40.00", "10.00", ""]
+
+
+def test_a_regression_is_crossed_out_and_a_change_of_versions_is_a_line_through_all_panels() -> None:
+    entries = [replace(entry(n), versions={"ray": "2.60.0" if n < 4 else "2.61.0"}) for n in range(1, 6)]
+    entries[2] = replace(entries[2], compared=(replace(entries[2].compared[0], outcome="REGRESSION"),))
+
+    chart = past_chart(chronicle(entries))
+
+    assert chart.svg.count('class="data-regression"') == 1
+    assert chart.svg.count('class="data-versions"') == 3
+    assert ">versions changed<" in chart.svg
+    assert "data-regression" not in past_chart(chronicle([entry(1), entry(2)])).svg
+
+
+def test_a_run_with_an_injected_slowdown_is_named_in_the_plots_words_and_in_its_table() -> None:
+    chart = past_chart(chronicle([entry(1), entry(2, injected_slowdown=0.15)]))
+
+    assert "This run had an injected slowdown of 15.0% and is not in the history." in chart.text
+    assert chart.table is not None
+    assert chart.table.rows[0][2] == "PASS, injected slowdown of 15.0%"
+    assert "injected" not in "".join(chart.table.rows[1])
 
 
 def test_the_limit_of_the_gate_is_drawn_where_it_was_asked() -> None:
     entries = [entry(number) for number in range(1, REFERENCE + 2)]
 
-    assert 'class="data-limit"' in past_chart(chronicle(entries, levels=True)).svg
+    assert past_chart(chronicle(entries, levels=True)).svg.count('class="data-limit"') == 3
     assert 'class="data-limit"' not in past_chart(chronicle(entries)).svg
 
 
@@ -79,22 +112,39 @@ def test_where_nothing_compares_that_is_said_and_nothing_drawn() -> None:
         past_chart(alone).text
         == "No earlier run compares with this one. The history has 3 of other machines or settings."
     )
-    assert past_words(alone, None)[0].startswith("0 earlier runs of the same machine and settings: AMD EPYC")
+    assert past_words(alone, None, asked=False)[0].startswith(
+        "0 earlier runs of the same machine and settings: AMD EPYC"
+    )
 
 
 def test_a_version_that_changed_stands_beside_the_run_that_had_it_first() -> None:
     entries = [replace(entry(n), versions={"ray": "2.60.0" if n < 3 else "2.61.0"}) for n in (1, 2, 3, 4)]
 
-    assert [row[-1] for row in past_table(chronicle(entries)).rows] == ["", "", "ray 2.61.0", ""]
+    assert [row[-1] for row in past_table(chronicle(entries)).rows] == ["", "ray 2.61.0", "", ""]
 
 
 def test_what_the_gate_found_is_said_beside_the_plot() -> None:
     note = "No comparable history yet: 3 of 12 nights."
 
-    said = past_words(chronicle([entry(1), entry(2)]), Judgement(1, (DROP,), (note,)))
+    said = past_words(chronicle([entry(1), entry(2)]), Judgement(1, (DROP,), (note,)), asked=True)
 
     assert said[-2:] == [DROP.why, note]
-    assert "The regression gate was not asked: --regression does." in past_words(chronicle([entry(1)]), None)
+    assert "The regression gate was not asked: --regression does." in past_words(
+        chronicle([entry(1)]), None, asked=False
+    )
+
+
+def test_a_run_that_was_cut_off_is_not_judged_and_that_is_said() -> None:
+    said = past_words(chronicle([entry(1), entry(2)]), None, asked=True)
+
+    assert said[-1] == "The regression gate judges whole runs, and this one did not come to its end."
+
+
+def test_a_figure_that_never_changes_is_drawn_on_an_axis_that_can_be_read() -> None:
+    svg = past_chart(chronicle([entry(number) for number in range(1, 4)])).svg
+
+    assert ">1e" not in svg
+    assert {">40<", ">10.0<"} <= {f">{each}<" for each in re.findall(r">([\d.]+)<", svg)}
 
 
 def test_a_verdict_that_earlier_runs_decided_opens_the_page_with_the_commits() -> None:
@@ -106,6 +156,15 @@ def test_a_verdict_that_earlier_runs_decided_opens_the_page_with_the_commits() -
     assert found.why.startswith(DROP.why)
     assert found.next[0].startswith("First bad is bad42, last good good41: look at what changed")
     assert "python -m fixtures.gate accept" in found.next[1]
+
+
+def test_a_slowdown_that_was_asked_for_and_found_asks_nobody_to_mend_anything() -> None:
+    asked = slowed(run(*FAST, settings=replace(ASKED, inject_slowdown=0.15)), 0.15)
+    found = headline(with_history(summary_of(asked), Judgement(12, (DROP,), ())))
+
+    assert found.outcome is Outcome.REGRESSION
+    assert found.injected.startswith("INJECTED SLOWDOWN OF 15.0%")
+    assert found.next == ("The slowdown was asked for and was found: nothing is to be mended.",)
 
 
 def test_a_suspicion_that_no_rerun_confirmed_asks_for_another_run() -> None:
@@ -156,6 +215,20 @@ def test_the_reports_that_are_made_again_know_the_history_and_the_commit_of_the_
     assert "No earlier run compares with this one." in made
     assert "No comparable history yet: 0 of 12 nights" in made
     assert "feed1234beef" in (tmp_path / "summary.md").read_text(encoding="utf-8")
+
+
+def test_the_history_of_a_page_and_of_its_markdown_as_wholes() -> None:
+    entries = [entry(number) for number in range(1, REFERENCE + 2)]
+    entries[-1] = replace(entries[-1], outcome="REGRESSION", versions={"ray": "2.61.0", "kernel": "6.18"})
+    nights = [each.night for each in entries]
+    judged = with_history(summary_of(), judge(nights[:-1], replace(nights[-1], measures=night(20, 1.4).measures)))
+    past = chronicle(entries, levels=True)
+
+    made = structure(page(Material(judged, past=past)))
+
+    assert_golden("history.html", made[made.index('<section id="history-section"') :])
+    said = markdown(judged, past)
+    assert_golden("history.md", said[said.index("<details><summary>History") : said.index("<details><summary>Config")])
 
 
 def test_the_markdown_has_the_latest_runs_folded() -> None:

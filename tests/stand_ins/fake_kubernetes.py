@@ -81,6 +81,7 @@ class FakeKubernetes(Store):
         self.down = False
         self._failures: list[tuple[str, str, Answer]] = []
         self._denied: list[tuple[str, str]] = []
+        self._denied_everywhere: list[tuple[str, str]] = []
         self._recorded: list[Json] = []
         self._lock = threading.RLock()
 
@@ -89,8 +90,12 @@ class FakeKubernetes(Store):
         self._failures += [(method, path, answer) for answer in answers]
 
     def deny(self, verb: str, plural: str) -> None:
-        """Forbid a verb (get, list, patch, delete) on a kind of object."""
+        """Forbid a verb (get, list, create, update, patch, delete) on a kind of object."""
         self._denied.append((verb, plural))
+
+    def deny_everywhere(self, verb: str, plural: str) -> None:
+        """Forbid a verb on a kind of object outside of one namespace."""
+        self._denied_everywhere.append((verb, plural))
 
     def replay(self, *timelines: str) -> float:
         """Serve recordings as the clock passes, from their beginning, to which the clock is set.
@@ -210,14 +215,19 @@ class FakeKubernetes(Store):
         at = PATH.fullmatch(request.path)
         if at is None or at["plural"] in self.unknown:
             return 404, "404 page not found\n"
-        verb = {"GET": "get" if at["name"] else "list"}.get(request.method, request.method.lower())
+        verbs = {"GET": "get" if at["name"] else "list", "POST": "create", "PUT": "update"}
+        verb = verbs.get(request.method, request.method.lower())
         try:
-            if (verb, at["plural"]) in self._denied:
+            if (verb, at["plural"]) in (*self._denied, *(() if at["namespace"] else self._denied_everywhere)):
                 raise forbidden(verb, at)
             if at["sub"]:
                 return 200, self._log(at, request.query)
             if verb == "patch":
                 return 200, self.apply(at, request.query, request.headers.get("Content-Type", ""), request.body)
+            if verb == "create":
+                return 201, self.create(at, request.body)
+            if verb == "update":
+                return 200, self.update(at, request.body)
             return 200, {"get": self.get, "list": self.list, "delete": self.delete}[verb](at, request.query)
         except Refused as refused:
             return refused.code, _status(refused.code, refused.reason, refused.message, **refused.details)

@@ -119,6 +119,27 @@ class Store:
         metadata = {"resourceVersion": str(self._version), **({"continue": str(end)} if end < len(chosen) else {})}
         return {"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": page}
 
+    def create(self, at: re.Match[str], made: Json) -> Json:
+        """A new object; there must be none of its name."""
+        _, key = _place(made)
+        self._require_namespace(key[0], f'{at["plural"]} "{key[1]}" is forbidden')
+        if key in self._objects.get((at["group"], at["plural"]), {}):
+            raise Refused(409, "AlreadyExists", f'{at["plural"]} "{key[1]}" already exists')
+        self.put(made)
+        return self._objects[(at["group"], at["plural"])][key]
+
+    def update(self, at: re.Match[str], changed: Json) -> Json:
+        """The whole object anew, unless it was changed since the caller read it."""
+        stored = self.get(at, {})
+        if changed["metadata"]["resourceVersion"] != stored["metadata"]["resourceVersion"]:
+            what = f'Operation cannot be fulfilled on {at["plural"]} "{at["name"]}": the object has been modified'
+            raise Refused(409, "Conflict", f"{what}; please apply your changes to the latest version and try again")
+        kept = {"uid": stored["metadata"]["uid"]}
+        metadata = {**kept, **changed["metadata"], "resourceVersion": str(self._next())}
+        stored.clear()
+        stored.update({**deepcopy(changed), "metadata": metadata})
+        return stored
+
     def apply(self, at: re.Match[str], query: Mapping[str, str], content: str, manifest: Json) -> Json:
         """Server-side apply; the only kind of patch that is known here."""
         manager = query.get("fieldManager", "")

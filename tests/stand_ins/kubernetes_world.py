@@ -17,7 +17,8 @@ from fixtures.cluster import Problem, Report, Status
 from fixtures.kubernetes import provider as module
 from fixtures.kubernetes.api import Api
 from fixtures.kubernetes.builders import Builder
-from fixtures.kubernetes.provider import KubernetesProvider, Plan
+from fixtures.kubernetes.plan import Plan
+from fixtures.kubernetes.provider import KubernetesProvider
 from fixtures.kubernetes.tools import Completed, Tool
 from fixtures.ray_state import node_states
 from tests.stand_ins.fake_helm import FakeHelm
@@ -61,7 +62,8 @@ class World:
     ) -> KubernetesProvider:
         """One that was just made; `options` are the plan's, or `chart`, or `versions`."""
         own: dict[str, Any] = {key: options.pop(key) for key in ("chart", "versions", "environ") if key in options}
-        plan = Plan(**{"namespace": SPACE, "workers": 2, "cpus": 1, **options})
+        ports = (self.server.node_port or 30265, 30300)  # the played cluster has its NodePort where Ray is played
+        plan = Plan(**{"namespace": SPACE, "workers": 2, "cpus": 1, "ports": ports, **options})
         given: dict[str, Any] = {"chart": self.chart, "versions": lambda **_: (), **own}
         environ = given.pop("environ", {"PATH": ""})
         played: Any = supply or Supply(self)
@@ -83,6 +85,8 @@ class Engine:
         self.kubeconfig: Path | None = world.kubeconfig
         self.context: str | None = None
         self.node_port: int | None = None
+        self.grafana_port: int | None = None
+        self.brings_metrics = True
         self.unstoppable = ""
         self.inherited = not owned
         self.there = not owned

@@ -91,7 +91,7 @@ def test_a_new_cluster_is_made_from_that_configuration_and_its_nodes_are_awaited
         f"--image={IMAGE} --retain"
     ]
     written = json.loads((folder / "config.json").read_text())
-    assert written == cluster_config(2, engine.node_port)
+    assert written == cluster_config(2, engine.node_port, engine.grafana_port)
     assert world.said[:2] == ["kind: making cluster e2e of 2 nodes", "kind: Preparing nodes 📦 📦 ..."]
     assert world.said[-1].startswith("kind: all 2 nodes are ready")
     assert (engine.address(), engine.context) == ("127.0.0.1", "kind-e2e")

@@ -9,12 +9,16 @@ from typing import Any
 import pytest
 
 from fixtures.cluster import Report, Status
+from fixtures.errors import Infra
 from fixtures.kubernetes import manifest
 from fixtures.kubernetes.api import MANAGER, Api
 from fixtures.kubernetes.belongings import BELONGINGS, Belongings
 from fixtures.kubernetes.context import ContextEngine
+from fixtures.kubernetes.lease import Lease
+from fixtures.kubernetes.monitoring import KubernetesMonitors
 from fixtures.kubernetes.operator import Operator
-from fixtures.kubernetes.provider import KubernetesProvider, Plan
+from fixtures.kubernetes.plan import Plan
+from fixtures.kubernetes.provider import KubernetesProvider
 from fixtures.kubernetes.raycluster import KubeRayCluster
 from fixtures.kubernetes.settings import KubernetesSettings
 from fixtures.kubernetes.space import MANAGED_BY, Space
@@ -147,7 +151,7 @@ def test_a_reset_deletes_the_raycluster_and_nothing_else(scene: Scene) -> None:
 
     scene.provider.reset(scene.said.append)
 
-    assert scene.changed() == ["DELETE e2e"]
+    assert scene.changed() == ["POST leases", "DELETE e2e"]
     assert scene.names("RayCluster") == []
     assert scene.names("Secret") == ["e2e"]
     assert scene.said[0] == f"deleting RayCluster e2e in namespace {SPACE}"
@@ -169,8 +173,31 @@ def test_what_was_claimed_and_is_given_back_stays(scene: Scene) -> None:
     scene.provider.give_back()
     scene.provider.down()
 
-    assert scene.changed() == []
+    assert scene.changed() == ["POST leases", "DELETE e2e"]
+    assert scene.names("Lease") == []
+    assert scene.names("RayCluster") == ["e2e"]
     assert scene.engine.done == ["given back", "down"]
+
+
+def test_what_another_run_uses_is_not_claimed_and_stays_also_at_the_end(scene: Scene) -> None:
+    scene.left_by_another_process()
+    theirs = Lease(scene.api, SPACE, renew_seconds=0.02)
+    theirs.take(scene.said.append)
+    before = len(scene.changed())
+    replace = scene.api.replace
+
+    def renew(changed: Any) -> Any:
+        scene.fake.clock.at += 1
+        return replace(changed)
+
+    scene.api.replace = renew  # type: ignore[method-assign]
+
+    with pytest.raises(Infra, match=f"Namespace {SPACE} is in use by"):
+        scene.provider.claim(scene.said.append)
+    scene.provider.down()
+
+    assert not [each for each in scene.changed()[before:] if each.startswith(("DELETE", "PATCH", "POST"))]
+    theirs.give_up()
 
 
 def test_what_this_process_made_in_a_cluster_that_was_there_is_taken_back(scene: Scene) -> None:
@@ -226,7 +253,8 @@ def survey(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Status:
     operator = Operator(
         scene.api, FakeHelm(scene.fake), namespace="ray", kubeconfig=None, context=None, cache=Path("cache")
     )
-    ours = Belongings(scene.api, Space(scene.api, "ray"), KubeRayCluster(scene.api, "ray", "demo"), operator)
+    ray, lease = KubeRayCluster(scene.api, "ray", "demo"), Lease(scene.api, "ray")
+    ours = Belongings(scene.api, Space(scene.api, "ray"), ray, operator, lease, KubernetesMonitors(scene.api, "ray"))
     return Survey(ours, scene.engine, ("--context", "c")).of(Status((("cluster", "context c"),)))
 
 
@@ -294,6 +322,24 @@ def test_a_dashboard_whose_port_of_the_nodes_does_not_answer_is_missing(
 
 
 def test_what_may_not_be_asked_is_what_is_missing(scene: Scene) -> None:
+    scene.fake.deny("list", "deployments")
+
+    assert "may not list deployments" in scene.provider.status().missing
+
+
+def test_an_operator_in_a_namespace_that_this_user_may_not_see_is_not_missing(scene: Scene) -> None:
+    scene.fake.deny_everywhere("list", "deployments")
+
+    found = scene.provider.status()
+
+    assert "cannot be seen: This user may not list deployments" in dict(found.parts)["operator"]
+    assert found.missing == f"Namespace {SPACE} has no RayCluster."
+
+
+def test_a_user_who_may_not_see_nodes_is_told_so_and_sees_the_rest(scene: Scene) -> None:
     scene.fake.deny("list", "nodes")
 
-    assert "may not list nodes" in scene.provider.status().missing
+    found = scene.provider.status()
+
+    assert "may not list nodes" in dict(found.parts)["nodes"]
+    assert found.missing == f"No KubeRay operator looks after namespace {SPACE}."

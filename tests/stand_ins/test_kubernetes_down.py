@@ -97,7 +97,7 @@ def test_in_a_namespace_of_somebody_else_our_things_go_one_by_one_in_the_opposit
 
     assert removed(world, since) == [
         "stop image", "delete Service", "delete RayCluster", "delete Secret", "remove operator",
-        "delete CustomResourceDefinition", "remove cluster",
+        "delete CustomResourceDefinition", "delete Lease", "remove cluster",
     ]  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def test_a_start_that_is_cut_off_where_ray_was_kept_takes_nothing_away(world: Wo
     provider.give_back()
 
     assert set(world.server.everything()) == there
-    assert world.steps[-2:] == ["stop image", "give cluster back"]
+    assert world.steps[-3:] == ["stop image", "delete Lease", "give cluster back"]
 
 
 def test_what_one_process_kept_another_claims_and_removes(world: World) -> None:

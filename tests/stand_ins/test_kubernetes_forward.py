@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import requests
 from fixtures.errors import Infra
 from fixtures.jobs import JobsClient
 from fixtures.jobs import Patience as JobsPatience
+from fixtures.kubernetes import leash
 from fixtures.kubernetes.forward import NodePort, Patience, PortForward, Target, reach
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
@@ -274,7 +276,7 @@ def test_a_pod_that_never_runs_is_said_after_the_time_given_for_a_start(mode: st
     kubectl.mode(mode)
 
     with pytest.raises(Infra, match=re.escape(said)):
-        PortForward(kubectl.target, TOKEN, replace(HASTE, start=0.5)).start()
+        PortForward(kubectl.target, TOKEN, replace(HASTE, start=1.5)).start()
 
 
 def test_a_local_port_that_somebody_took_meanwhile_is_replaced_by_another(kubectl: StandIn) -> None:
@@ -352,6 +354,38 @@ PortForward(target, {TOKEN!r}).start()
     subprocess.run([sys.executable, "-c", script], check=True, timeout=LIMIT)
 
     assert len(kubectl.pids) == 1  # the fixture asserts that it is gone
+
+
+def test_a_harness_that_is_killed_outright_leaves_no_kubectl(kubectl: StandIn) -> None:
+    script = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from fixtures.kubernetes.forward import PortForward, Target\n"
+        "program, home = Path(sys.argv[1]), sys.argv[2]\n"
+        "target = Target(program, {'STAND_IN': home}, None, None, 'ns', 'e2e-head-svc')\n"
+        "PortForward(target, 'token').start()\n"
+        "print('up', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    arguments = [sys.executable, "-c", script, str(kubectl.target.kubectl), str(kubectl.home)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as harness:
+        assert harness.stdout is not None
+        assert harness.stdout.readline() == "up\n"
+        harness.kill()
+
+    wait_until(lambda: not any(map(psutil.pid_exists, kubectl.pids)), "no kubectl")
+
+
+def test_also_one_that_ignores_the_request_to_end(kubectl: StandIn) -> None:
+    kubectl.mode("stubborn")
+    command = [sys.executable, "-I", "-S", leash.__file__, "0.1", str(kubectl.target.kubectl), "0:8265"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=dict(kubectl.target.environ)) as leashed:
+        wait_until(lambda: kubectl.pids != [], "a kubectl")
+        assert leashed.stdin is not None
+        leashed.stdin.close()  # as the kernel does for a starter that was killed
+
+    assert leashed.returncode == -signal.SIGKILL
+    wait_until(lambda: not any(map(psutil.pid_exists, kubectl.pids)), "no kubectl")
 
 
 def test_while_all_is_well_there_is_nothing_to_tell(forward: PortForward, ray: Ray) -> None:

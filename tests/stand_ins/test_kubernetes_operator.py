@@ -12,7 +12,7 @@ from fixtures.errors import Infra
 from fixtures.kubernetes import operator as operator_module
 from fixtures.kubernetes.api import MANAGER
 from fixtures.kubernetes.deployment import PART_OF
-from fixtures.kubernetes.operator import READY_SECONDS, VALUES
+from fixtures.kubernetes.operator import HIDDEN, READY_SECONDS, VALUES
 from tests.stand_ins.fake_helm import NAME, deployment, recorded
 from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench, make_chart
 from tests.unit.recordings import sample
@@ -160,8 +160,23 @@ def test_an_operator_without_its_crds_is_not_used(bench: Bench) -> None:
 
 def test_who_may_not_look_into_other_namespaces_gets_along_with_our_own(bench: Bench) -> None:
     bench.fake.narrow = True
+    bench.fake.unknown.add("rayclusters")  # no operator can be there, seen or unseen
 
     assert bench.up().owned
+
+
+def test_who_may_not_look_into_other_namespaces_believes_that_installed_crds_have_an_operator(bench: Bench) -> None:
+    bench.fake.narrow = True
+    bench.fake.deny("list", "customresourcedefinitions")
+
+    operator = bench.up()
+
+    assert operator.running == HIDDEN
+    assert not operator.owned
+    assert bench.helm.verbs() == []
+    assert "its operator is in no namespace that this user may see" in bench.lines[-1]
+    (stays,) = operator.down(ignore)
+    assert stays.startswith("KubeRay's CRDs stay: This user may not list customresourcedefinitions")
 
 
 def test_an_image_that_is_missing_is_the_error_long_before_the_deadline(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from fixtures.cluster import Problem
 from fixtures.errors import Infra
-from fixtures.kubernetes import forward
+from fixtures.kubernetes import forward, lease
 from fixtures.kubernetes.tools import Completed
 from fixtures.kubernetes.versions import handshake
 from tests.stand_ins import kubernetes_world as played
@@ -30,6 +31,32 @@ STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with played.world(tmp_path, monkeypatch) as made:
         yield made
+
+
+def test_a_second_run_in_the_namespace_of_one_that_lives_gets_one_sentence_and_takes_nothing_from_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
+    first = world.provider(Engine(world, owned=False))
+    first.up(world.said.append)
+    there = set(world.server.everything())
+    second = world.provider(Engine(world, owned=False))
+    sleep = world.server.clock.sleep
+
+    def pass_time(seconds: float) -> None:
+        time.sleep(0.05)  # in which the first run shows that it lives
+        sleep(seconds)
+
+    world.server.clock.sleep = pass_time  # type: ignore[method-assign]
+
+    with pytest.raises(Infra, match=f"^Namespace {SPACE} is in use by .* process .*--namespace") as refused:
+        second.up(world.said.append)
+    second.down()
+
+    assert str(refused.value).count(". ") == 1
+    assert set(world.server.everything()) == there
+    assert first.trouble() == ""
+    first.down()
 
 
 def test_everything_is_made_in_the_order_in_which_it_is_needed(world: World) -> None:
@@ -145,6 +172,21 @@ def test_where_there_is_no_room_the_arithmetic_is_said_and_no_ray_is_started(wor
 
     assert "--overcommit" in refused.value.remedy
     assert not {"apply Secret", "apply RayCluster"} & set(world.steps)
+
+
+@pytest.mark.parametrize("plural", ["nodes", "pods"])
+def test_a_user_of_one_namespace_leaves_it_to_the_scheduler_whether_there_is_room(world: World, plural: str) -> None:
+    operator_of_somebody(world.server)
+    world.server.put(thing("Namespace", SPACE, None))
+    world.server.deny_everywhere("list", plural)
+    provider = world.provider(Engine(world, owned=False), supply=Supply(world, imported=False, digests=False))
+
+    cluster = provider.up(world.said.append)
+    provider.down()
+
+    assert (cluster.usable_cores, len(cluster.nodes)) == (2, 2)  # both pods run: their CPUs are theirs
+    (said,) = [line for line in world.said if "scheduler" in line]
+    assert f"This user may not list {plural}" in said
 
 
 def test_versions_that_do_not_fit_are_a_problem_before_anything_is_started(world: World) -> None:

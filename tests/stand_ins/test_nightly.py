@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,9 +19,11 @@ import pytest
 import yaml
 
 from fixtures.gate import Finding, Judgement
-from fixtures.nightly import AUTHOR, Action, Issue, main, plan, run, summary
+from fixtures.measurement import Failure
+from fixtures.nightly import AUTHOR, MEASUREMENT, Action, Issue, annotation, job_code, main, plan, run, summary
 from fixtures.results import result_files
 from fixtures.summary import summarise, with_history
+from tests.report.golden import assert_golden
 from tests.unit import trials
 from tests.unit.nights import SPEEDUP
 from tests.unit.trials import SPREAD, timing_round
@@ -30,10 +33,12 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 TOKEN = "not-a-real-token"
 
 
-def results(seconds: float = 5.5, *findings: Finding, injected: float = 0.0) -> dict[str, Any]:
+def results(seconds: float = 5.5, *findings: Finding, injected: float = 0.0, lost: bool = False) -> dict[str, Any]:
     """comparison.json of a run whose two workers took so long; the baseline took 10 s."""
     rounds = [timing_round(number, 10.0, seconds + number / 100, 10.4) for number in (1, 2, 3)]
-    judged = with_history(summarise(trials.run(*rounds), SPREAD), Judgement(20, findings, ("A note.",)))
+    failures = (Failure("run", "Infra", "Node worker-2 is gone.", ""),) if lost else ()
+    summarised = summarise(trials.run(*rounds, failures=failures), SPREAD)
+    judged = with_history(summarised, Judgement(20, findings, ("A note.",)))
     return {**result_files(judged)["comparison.json"], "injected_slowdown": injected}
 
 
@@ -59,6 +64,38 @@ def test_only_a_failure_of_the_infrastructure_is_retried_and_only_once(codes: li
     assert started[0][1:] == ["-m", "pytest", "-m", "e2e", "--workers=2,4", "--regression"]
 
 
+# The colour of the job
+
+
+@pytest.mark.parametrize(
+    ("code", "end"), [(0, 0), (1, 1), (10, 0), (11, 0), (2, 2), (3, 3), (4, 4), (5, 5), (124, 124), (-9, -9)]
+)
+def test_the_job_is_red_for_a_regression_or_without_a_verdict_and_for_nothing_else(code: int, end: int) -> None:
+    assert job_code(code) == end
+
+
+@pytest.mark.parametrize(
+    ("code", "measured", "said"),
+    [
+        pytest.param(0, results(5.5), "", id="a pass says nothing"),
+        pytest.param(1, results(8.0), "::error title=nightly REGRESSION::2 workers are 1.25x", id="a regression"),
+        pytest.param(10, results(6.667), "::warning title=nightly INCONCLUSIVE::2 workers are", id="inconclusive"),
+        pytest.param(11, results(lost=True), "::warning title=nightly INFRA::Node worker-2 is gone.", id="infra"),
+        pytest.param(11, None, "::warning title=nightly INFRA::pytest ended with exit code 11.", id="no results"),
+        pytest.param(1, results(5.5), "::error title=nightly REGRESSION::pytest ended with", id="results of before"),
+        pytest.param(4, None, "::error title=nightly no verdict::pytest ended with exit code 4.", id="refused"),
+    ],
+)
+def test_what_is_not_a_pass_is_an_annotation_of_one_line(
+    code: int, measured: Mapping[str, Any] | None, said: str
+) -> None:
+    told = annotation(code, measured)
+
+    assert told.startswith(said)
+    assert bool(told) is bool(said)
+    assert not re.search(r"\n|\r|%(?!25|0A|0D)", told)
+
+
 # The summary
 
 
@@ -69,6 +106,10 @@ def test_the_summary_has_the_verdict_the_figures_and_what_the_history_says() -> 
     assert "| 2 | REGRESSION | 1.81x | 1.80 to 1.82 | 1.92x | 3 |" in said
     assert "- **drop**: The speedup of 2 workers" in said
     assert "- A note." in said
+
+
+def test_the_summary_of_a_run_as_a_whole() -> None:
+    assert_golden("nightly.md", summary(results(5.5, DROP, GONE)))
 
 
 def test_the_summary_of_a_run_that_left_nothing_says_so() -> None:
@@ -91,11 +132,15 @@ def test_the_summary_of_a_run_with_an_injected_slowdown_says_so() -> None:
         pytest.param(results(5.5), [Issue(7, "2 workers on fake")], [("close", "2 workers on fake", 7)], id="closes"),
         pytest.param(results(6.667), [Issue(7, "2 workers on fake")], [], id="one that cannot tell leaves it"),
         pytest.param(results(5.5), [Issue(7, "2 workers on minikube")], [], id="of another cluster"),
+        pytest.param(None, [], [("open", MEASUREMENT, None)], id="nothing compared opens one of its own"),
+        pytest.param(None, [Issue(3, MEASUREMENT)], [("update", MEASUREMENT, 3)], id="and again"),
+        pytest.param(results(lost=True), [Issue(7, "2 workers on fake")], [("open", MEASUREMENT, None)], id="infra"),
+        pytest.param(results(6.667), [Issue(3, MEASUREMENT)], [("close", MEASUREMENT, 3)], id="measured again"),
         pytest.param(results(5.5, GONE), [], "both", id="a benchmark that vanished"),
     ],
 )
 def test_one_issue_for_each_benchmark_is_opened_updated_and_closed(
-    measured: Mapping[str, Any], issues: Sequence[Issue], expected: object
+    measured: Mapping[str, Any] | None, issues: Sequence[Issue], expected: object
 ) -> None:
     found = [(each.kind, each.benchmark, each.number) for each in plan(measured, issues, "https://example.org/run")]
 
@@ -175,9 +220,9 @@ def test_an_issue_is_opened_with_a_mark_a_label_and_a_link(tmp_path: Path, api: 
     assert follow(reports(tmp_path, results(8.0)), api) == 0
 
     (method, path, _), (_, _, body) = api.asked
-    assert (method, path) == ("GET", "/repos/me/it/issues?labels=speed-regression&state=open&per_page=100")
+    assert (method, path) == ("GET", "/repos/me/it/issues?labels=nightly&state=open&per_page=100")
     assert body["title"] == "Speed regression: 2 workers on fake"
-    assert body["labels"] == ["speed-regression"]
+    assert body["labels"] == ["nightly"]
     assert body["body"].startswith("<!-- benchmark: 2 workers on fake -->\nREGRESSION: 2 workers are 1.2")
     assert body["body"].endswith("https://example.org/me/it/actions/runs/42")
 
@@ -210,16 +255,33 @@ def test_the_token_goes_to_the_api_and_into_no_log(
     code = follow(reports(tmp_path, results(8.0)), api)
 
     shown = capsys.readouterr()
-    assert code == 11
+    assert code == 4
     assert api.tokens == {f"Bearer {TOKEN}"}
     assert TOKEN not in shown.out + shown.err
     assert "403" in shown.err
+    assert "issues: write" in shown.err
 
 
-def test_a_run_without_results_or_with_an_injected_slowdown_touches_no_issue(tmp_path: Path, api: Api) -> None:
-    assert follow(tmp_path / "nothing", api) == 0
+def test_a_github_that_fails_is_a_warning_and_turns_nothing_red(
+    tmp_path: Path, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.status = 503
+
+    assert follow(reports(tmp_path, results(8.0)), api) == 0
+    assert capsys.readouterr().out.startswith("::warning title=nightly issues::GET http")
+
+
+def test_a_run_with_an_injected_slowdown_touches_no_issue(tmp_path: Path, api: Api) -> None:
     assert follow(reports(tmp_path, results(8.0, injected=0.15)), api) == 0
     assert api.asked == []
+
+
+def test_a_night_without_results_opens_an_issue_that_says_so(tmp_path: Path, api: Api) -> None:
+    assert follow(tmp_path / "nothing", api) == 0
+
+    _, (_, _, body) = api.asked
+    assert body["title"] == "The nightly measured nothing"
+    assert body["body"].startswith(f"<!-- benchmark: {MEASUREMENT} -->\nThe run ended before")
 
 
 def test_without_the_workflows_environment_nothing_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,11 +318,20 @@ def test_the_summary_and_the_issues_are_make_targets(tmp_path: Path, api: Api) -
     assert [method for method, _, _ in api.asked] == ["GET", "POST"]
 
 
-def test_the_measurement_is_a_make_target_that_fails_as_pytest_does() -> None:
+def test_the_measurement_is_a_make_target_that_is_red_without_a_verdict() -> None:
     refused = make(ROOT, "nightly", {"NIGHTLY": "--workers=none -p no:cacheprovider"})
 
     assert refused.returncode != 0
     assert "--workers='none': expected counts" in refused.stderr + refused.stdout
+    assert "::error title=nightly no verdict::pytest ended with exit code 4." in refused.stdout
+
+
+@pytest.mark.parametrize(("code", "end"), [(0, 0), (1, 2), (10, 0), (11, 0)])
+def test_the_make_target_is_red_for_a_regression_alone(tmp_path: Path, code: int, end: int) -> None:
+    (tmp_path / "test_it.py").write_text(f"import os\nimport pytest\n@pytest.mark.e2e\ndef test_it(): os._exit({code})")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = e2e: measured")
+
+    assert make(tmp_path, "nightly", {"NIGHTLY": "-p no:cacheprovider"}).returncode == end
 
 
 # The workflows
@@ -300,6 +371,27 @@ def test_every_job_has_a_timeout_and_no_more_permissions_than_it_needs(workflow:
         given = json.dumps(step.get("env", {})) + json.dumps(step.get("with", {})) + step.get("run", "")
         assert "secrets." not in given
         assert ("github.token" in given) == (name == "issues" and "run" in step and "issues" in step["run"])
+
+
+def test_the_workflows_are_linted_by_actionlint_and_that_it_is_missing_is_a_failure() -> None:
+    runs = [step["run"] for _, step in steps(ROOT / ".github/workflows/ci.yml") if "run" in step]
+    command = [str(shutil.which("make")), "--silent", "lint-workflows"]
+    nowhere = {"PATH": "/nonexistent"}
+
+    missing = subprocess.run(command, cwd=ROOT, env=nowhere, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "make lint-workflows" in runs
+    assert missing.returncode != 0
+    assert "lint-workflows needs actionlint or Go on PATH" in missing.stderr
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="no actionlint on PATH; ci.yml builds it")
+def test_actionlint_finds_nothing_in_the_workflows() -> None:
+    command = ["actionlint", *map(str, WORKFLOWS)]
+    linted = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert linted.stdout + linted.stderr == ""
+    assert linted.returncode == 0
 
 
 def test_the_nightly_measures_what_it_should() -> None:

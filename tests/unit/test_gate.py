@@ -70,6 +70,11 @@ def test_an_equal_night_is_no_finding_and_says_what_would_be_one() -> None:
     assert judgement.rerun == 0
     assert judgement.notes[0].startswith("The speedup of 2 workers is 0.")
     assert "a drop of 5." in judgement.notes[0]
+    assert [("drop of" in note, "rise of" in note) for note in judgement.notes] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
 
 
 def test_a_drop_is_first_suspected_and_asks_for_more_rounds() -> None:

@@ -17,7 +17,9 @@ from fixtures.errors import UsageError
 from fixtures.gate import REFERENCE, judge
 from fixtures.gate_commands import main
 from fixtures.history import History, read_commit, series
+from fixtures.summary import summarise
 from tests.unit.nights import HERE, OVERHEAD, SPEEDUP, TRAINING, entry
+from tests.unit.trials import SPREAD, run, timing_round
 
 SAVED = Path(__file__).parents[1] / "data" / "benchmark.json"
 
@@ -224,6 +226,16 @@ def test_versions_are_no_reason_to_forget_the_past_and_hardware_and_settings_are
         replace(entry(1), setup={"cluster": "minikube", "batch-size": "128"}),
     ):
         assert other.like != entry(2).like
+
+
+def test_a_monitored_run_is_like_monitored_ones_and_others_like_those_of_before_there_was_any() -> None:
+    def made(*more: str) -> Entry:
+        measured = run(*(timing_round(n, 10.0, 5.5, None) for n in (1, 2)))
+        settings = tuple(each for each in measured.settings if not each.startswith("monitoring="))
+        return Entry.of(summarise(replace(measured, settings=settings + more), SPREAD), Commit("c"), "1")
+
+    assert made().setup == made("monitoring=false").setup
+    assert made("monitoring=true").setup == made().setup | {"monitoring": "true"}
 
 
 def test_an_unknown_machine_is_like_no_other() -> None:

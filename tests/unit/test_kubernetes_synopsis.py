@@ -106,6 +106,13 @@ def pressed_node() -> Object:
     return node("a", conditions=({"type": "DiskPressure", "status": "True", "message": "disk is full"},))
 
 
+def test_nodes_that_this_user_may_not_see_are_not_what_went_wrong() -> None:
+    said = synopsis(replace(healthy(), nodes=None, missing={"nodes": "This user may not list nodes: forbidden."}))
+
+    assert "Nothing in the cluster looks wrong now." in said
+    assert "| nodes | not for this user to see |" in said
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

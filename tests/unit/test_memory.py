@@ -69,7 +69,7 @@ def test_a_sum_lies_where_tensorflow_takes_it_without_a_copy(tmp_path: Path) -> 
 def test_a_vector_larger_than_a_slot_is_refused(tmp_path: Path) -> None:
     def too_large(own: Ring) -> None:
         shared = joined(own, tmp_path, slot_bytes=64)
-        with pytest.raises(ValueError, match="could not broadcast|must be divisible|into shape"):
+        with pytest.raises(ValueError, match="could not broadcast"):
             shared.all_reduce(vector(own.rank, 100))
 
     on_every_rank(2, too_large)

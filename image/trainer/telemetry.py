@@ -1,0 +1,141 @@
+"""What a trial tells its monitor while it runs: one datagram for each epoch, sent between epochs, by both sides alike.
+
+Off unless the trial is given an address. A datagram is sent and forgotten: nobody waits for an answer, and a lost one
+is lost. It carries nothing that a result depends on. Standard library only, since the baseline imports no Ray; what
+listens is trainer.exporter, which hands the figures to Ray's metrics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainer.progress import Progress
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+class Telemetry:
+    """Sends events of one trial to an address.
+
+    Args:
+        address: "host:port" of the listener; empty sends nothing and opens nothing.
+        trial: names the trial, such as "round 3, 2 workers".
+    """
+
+    def __init__(self, address: str, trial: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._trial = trial
+        self._to = (host, int(port)) if address else None
+
+    def send(self, event: str, **figures: object) -> None:
+        """One event. Never raises and never waits."""
+        if self._to is None:
+            return
+        body = json.dumps({"event": event, "trial": self._trial, "at": time.time(), **figures}).encode()
+        # A name that cannot be resolved or a network that is gone must not end a training.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+            channel.setblocking(False)
+            channel.sendto(body, self._to)
+
+    def of_rank(self, rank: int, world_size: int, batch_size: int, show: Progress) -> Progress:
+        """Progress that is shown as before, and whose epochs are sent as well.
+
+        Args:
+            rank: whose epochs they are.
+            world_size: of the trial; 1 for the baseline.
+            batch_size: global.
+            show: where events went before.
+        """
+        if self._to is None:
+            return show
+        throttled, busy = Throttling(), Busy()
+
+        def progress(event: Mapping[str, object]) -> None:
+            show(event)
+            if event.get("phase") == "train" and "epoch" in event:
+                figures = rank_figures(event, world_size, batch_size)
+                self.send("epoch", rank=rank, **figures, throttled=throttled.share(), cpus=busy.cpus())
+
+        return progress
+
+
+def rank_figures(event: Mapping[str, Any], world_size: int, batch_size: int) -> dict[str, object]:
+    """What one rank did in an epoch, from its progress event, in which images/s are those of all ranks.
+
+    The share of the all-reduce is None where nobody took the time.
+    """
+    images = event["images_per_second"]
+    step = batch_size / images
+    reduced = event.get("all_reduce_seconds")
+    return {
+        "epoch": event["epoch"],
+        "loss": event["loss"],
+        "accuracy": event["accuracy"],
+        "images_per_second": images / world_size,
+        "step_seconds": step,
+        "all_reduce_share": None if reduced is None else reduced / event["seconds"],
+    }
+
+
+class Throttling:
+    """How often this process's control group has used up its CPU quota, between two questions."""
+
+    def __init__(self, cgroup: Path = CGROUP) -> None:
+        self._file = next((each for each in (cgroup / "cpu.stat", cgroup / "cpu" / "cpu.stat") if each.is_file()), None)
+        self._before = self._read()
+
+    def share(self) -> float | None:
+        """Share of the quota's periods since the last question that were throttled; None without a quota."""
+        before, self._before = self._before, self._read()
+        periods = self._before[0] - before[0]
+        return (self._before[1] - before[1]) / periods if periods > 0 else None
+
+    def _read(self) -> tuple[int, int]:
+        if self._file is None:
+            return 0, 0
+        values = dict(line.split(None, 1) for line in self._file.read_text().splitlines())
+        return int(values.get("nr_periods", 0)), int(values.get("nr_throttled", 0))
+
+
+class Busy:
+    """How many CPUs this process keeps busy, between two questions."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, cpu: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock, self._cpu = clock, cpu
+        self._before = clock(), cpu()
+
+    def cpus(self) -> float:
+        """CPU seconds for each second since the last question."""
+        before, self._before = self._before, (self._clock(), self._cpu())
+        return (self._before[1] - before[1]) / max(self._before[0] - before[0], 1e-9)
+
+
+class Stopwatch:
+    """Adds up the seconds that a function takes."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._seconds = clock, 0.0
+
+    def around(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The same function, timed: two readings of a clock a call."""
+
+        def timed(argument: Any) -> Any:
+            began = self._clock()
+            done = work(argument)
+            self._seconds += self._clock() - began
+            return done
+
+        return timed
+
+    def lap(self) -> float:
+        """The seconds since the last lap."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds

@@ -1,0 +1,165 @@
+"""A file comes whole, with the right SHA-256, or not at all; what has come is gone on from."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fixtures.errors import Infra
+from fixtures.hand.download import Patience, download
+from tests.stand_ins.file_server import Files, serving
+
+CONTENT = bytes(range(256)) * 4000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+QUICK = Patience(connect=2, read=2, pause=0, tries=3)
+
+
+@pytest.fixture
+def files() -> Iterator[Files]:
+    with serving() as files:
+        files.files["tool"] = CONTENT
+        yield files
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    return tmp_path / ".tool.part"
+
+
+def fetch(files: Files, part: Path, path: str = "tool", sha256: str = SHA256) -> list[str]:
+    said: list[str] = []
+    download(f"{files.address}/{path}", part, sha256, said.append, patience=QUICK, sleep=lambda _: None)
+    return said
+
+
+def test_a_file_comes_whole(files: Files, part: Path) -> None:
+    fetch(files, part)
+
+    assert part.read_bytes() == CONTENT
+    assert files.asked == [("tool", "")]
+
+
+def test_an_earlier_download_is_gone_on_from(files: Files, part: Path) -> None:
+    part.write_bytes(CONTENT[:1000])
+
+    fetch(files, part)
+
+    assert part.read_bytes() == CONTENT
+    assert files.asked == [("tool", "bytes=1000-")]
+
+
+def test_a_server_without_ranges_sends_all_of_it_again(files: Files, part: Path) -> None:
+    files.ranges = False
+    part.write_bytes(CONTENT[:1000])
+
+    fetch(files, part)
+
+    assert part.read_bytes() == CONTENT
+
+
+def test_a_connection_that_breaks_is_gone_on_from_at_once(files: Files, part: Path) -> None:
+    files.cut = [5000, 7000, None]
+
+    said = fetch(files, part)
+
+    assert part.read_bytes() == CONTENT
+    assert [wanted for _, wanted in files.asked] == ["", "bytes=5000-", "bytes=12000-"]
+    assert said[0].startswith("the server broke off after 5,000 bytes")
+
+
+def test_a_whole_file_that_was_left_is_not_fetched_again(files: Files, part: Path) -> None:
+    part.write_bytes(CONTENT)
+
+    fetch(files, part)
+
+    assert part.read_bytes() == CONTENT
+    assert files.asked == [("tool", f"bytes={len(CONTENT)}-")]
+
+
+@pytest.mark.parametrize("left", [b"another file", b"x" * (len(CONTENT) + 1)])
+def test_a_beginning_of_another_file_is_thrown_away(files: Files, part: Path, left: bytes) -> None:
+    part.write_bytes(left)
+
+    said = fetch(files, part)
+
+    assert part.read_bytes() == CONTENT
+    assert said == ["what was there of .tool.part belongs to another file: fetching it anew"]
+
+
+def test_a_server_that_breaks_off_again_and_again_is_given_up_and_what_came_is_kept(files: Files, part: Path) -> None:
+    files.cut = [3000, 0, 0, 0, 0]
+
+    with pytest.raises(Infra, match=r"/tool broke off after 3,000 bytes: .* it goes on from there") as failure:
+        fetch(files, part)
+
+    assert part.read_bytes() == CONTENT[:3000]
+    assert len(files.asked) == 4, failure.value
+    fetch(files, part)
+    assert part.read_bytes() == CONTENT
+
+
+def test_a_wrong_file_is_refused_and_removed(files: Files, part: Path) -> None:
+    files.files["tool"] = b"something else"
+
+    with pytest.raises(Infra, match=f"has SHA-256 [0-9a-f]{{64}}, expected {SHA256}: nothing was installed"):
+        fetch(files, part)
+
+    assert not part.exists()
+
+
+def test_a_truncated_file_is_a_wrong_one(files: Files, part: Path) -> None:
+    files.files["tool"] = CONTENT[:-1]
+
+    with pytest.raises(Infra, match="expected"):
+        fetch(files, part)
+
+    assert not part.exists()
+
+
+def test_a_missing_file_is_said_at_once(files: Files, part: Path) -> None:
+    with pytest.raises(Infra, match=r"/nothing: HTTP 404\. Is the address right"):
+        fetch(files, part, "nothing")
+
+    assert len(files.asked) == 1
+
+
+def test_a_busy_server_is_asked_again(files: Files, part: Path) -> None:
+    files.codes = [503, 429]
+
+    assert fetch(files, part) == [
+        "the server broke off after 0 bytes (HTTP 503); going on",
+        "the server broke off after 0 bytes (HTTP 429); going on",
+    ]
+    assert part.read_bytes() == CONTENT
+
+
+def test_bytes_from_the_wrong_place_are_not_taken(files: Files, part: Path) -> None:
+    files.shift = 3
+    part.write_bytes(CONTENT[:1000])
+
+    with pytest.raises(Infra, match="sent bytes from 1,003 on, asked for from 1,000 on"):
+        fetch(files, part)
+
+    assert part.read_bytes() == CONTENT[:1000]
+
+
+def test_nobody_listens(part: Path) -> None:
+    with pytest.raises(Infra, match=r"broke off after 0 bytes: .*Connection refused"):
+        download("http://127.0.0.1:9/tool", part, SHA256, print, patience=QUICK, sleep=lambda _: None)
+
+
+def test_two_processes_do_not_write_the_same_file(files: Files, part: Path) -> None:
+    with part.open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        with pytest.raises(Infra, match=r"Another process is downloading .tool.part\. Wait for it"):
+            fetch(files, part)
+
+
+def test_a_folder_that_cannot_be_written_is_named(files: Files, tmp_path: Path) -> None:
+    with pytest.raises(Infra, match=r"nowhere/tool\.part cannot be written: .*No such file"):
+        fetch(files, tmp_path / "nowhere" / "tool.part")

@@ -1,0 +1,368 @@
+"""The monitors of a namespace: applied, kept, removed, and never the reason why a run ends."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fixtures.errors import Infra
+from fixtures.kubernetes import forward, metrics_server
+from fixtures.kubernetes.api import Api, Denied
+from fixtures.kubernetes.monitoring import (
+    GRAFANA,
+    PROMETHEUS,
+    START_SECONDS,
+    TROUBLE_SECONDS,
+    KubernetesMonitors,
+    Wanted,
+    manifests,
+)
+from fixtures.kubernetes.probe import grafana_silence
+from fixtures.kubernetes.watching import Watching
+from fixtures.kubernetes.ways import Ways
+from tests.stand_ins.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.kubernetes_world import Engine
+
+SPACE = "space"
+WANTED = Wanted("docker.io/prom/prometheus:v3.5.0", "docker.io/grafana/grafana:12.2.0", 30300)
+READY = {
+    "observedGeneration": 1,
+    "replicas": 1,
+    "updatedReplicas": 1,
+    "availableReplicas": 1,
+    "conditions": [{"type": "Available", "status": "True"}],
+}
+
+
+class Scene:
+    """The monitors of a namespace that is there, on a fake server."""
+
+    def __init__(self, fake: FakeKubernetes, folder: Path) -> None:
+        self.fake = fake
+        self.api = Api(fake.kubeconfig(folder), None, clock=fake.clock)
+        self.monitors = KubernetesMonitors(self.api, SPACE)
+        self.said: list[str] = []
+        fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+
+    def apply(self, wanted: Wanted = WANTED) -> str:
+        return self.monitors.apply(wanted, "e2e", self.said.append)
+
+    def run(self, *names: str) -> None:
+        """Let these Deployments be available."""
+        for name in names:
+            stored = self.api.get("Deployment", name, SPACE)
+            assert stored is not None
+            self.fake.put(
+                {**stored, "status": {**READY, "observedGeneration": stored["metadata"].get("generation", 0)}}
+            )
+
+    def names(self, kind: str) -> set[str]:
+        return {each["metadata"]["name"] for each in self.api.list(kind, SPACE)}
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    with FakeKubernetes() as fake:
+        yield Scene(fake, tmp_path)
+
+
+def test_all_of_it_is_applied_and_the_password_is_told_once(scene: Scene) -> None:
+    assert scene.apply() == ""
+    told = list(scene.said)
+    assert scene.apply() == ""
+
+    password = scene.monitors.password()
+    assert len(password) >= 12
+    assert told == scene.said == [f"Grafana's user is admin, its password {password}"]
+    for each in manifests(WANTED, namespace=SPACE, token="e2e"):
+        assert each["metadata"]["name"] in scene.names(each["kind"])
+    assert scene.monitors.grafana_port() == 30300
+
+
+def test_a_password_of_the_user_takes_the_place_of_the_kept_one_and_is_not_told(scene: Scene) -> None:
+    scene.apply()
+    scene.said.clear()
+    scene.apply(Wanted(WANTED.prometheus_image, WANTED.grafana_image, 30300, "open sesame"))
+
+    assert scene.monitors.password() == "open sesame"
+    assert scene.said == ["Grafana's user is admin, its password that of --grafana-password"]
+
+
+def test_two_clusters_have_two_passwords(scene: Scene, tmp_path: Path) -> None:
+    scene.apply()
+    (tmp_path / "other").mkdir()
+    with FakeKubernetes() as fake:
+        other = Scene(fake, tmp_path / "other")
+        other.apply()
+        assert other.monitors.password() != scene.monitors.password()
+
+
+def test_what_is_removed_is_ours_and_nothing_else(scene: Scene) -> None:
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs", "namespace": SPACE}, "data": {}}
+    scene.fake.put(theirs)
+    scene.apply()
+
+    scene.monitors.remove()
+
+    for kind in ("Deployment", "Service", "Role", "RoleBinding", "ServiceAccount", "Secret"):
+        assert scene.names(kind) == set()
+    assert scene.names("ConfigMap") == {"theirs"}
+
+
+def test_where_nothing_was_applied_removal_asks_once_and_deletes_nothing(scene: Scene) -> None:
+    before = len(scene.fake.requests)
+    scene.monitors.remove()
+
+    assert [each.method for each in scene.fake.requests[before:]] == ["GET"]
+
+
+def test_a_secret_of_somebody_else_protects_what_is_beside_it(scene: Scene) -> None:
+    scene.fake.put(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": GRAFANA, "namespace": SPACE}, "data": {}}
+    )
+    scene.monitors.remove()
+
+    assert scene.names("Secret") == {GRAFANA}
+
+
+def test_rights_that_are_missing_are_a_reason_and_no_failure(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply = scene.api.apply
+
+    def refusing(manifest: Any) -> Any:
+        if manifest["kind"] == "Role":
+            raise Denied("This user may not apply Role.", "Ask for the right.")
+        return apply(manifest)
+
+    monkeypatch.setattr(scene.api, "apply", refusing)
+    wanted_ways: Any = type("Ways", (), {"grafana_node_port": None})()
+
+    found = Watching.begin(scene.monitors, WANTED, wanted_ways, "e2e", scene.said.append)
+
+    assert found.prometheus is None
+    assert scene.said[-1] == "no monitoring: This user may not apply Role. Ask for the right."
+    found.settle(scene.api, [], Engine.__new__(Engine), scene.said.append)  # nothing is looked at, nothing is raised
+
+
+def test_without_monitoring_what_an_earlier_run_left_is_removed(scene: Scene) -> None:
+    scene.apply()
+    no_ways: Any = None
+
+    assert Watching.begin(scene.monitors, None, no_ways, "e2e", scene.said.append).prometheus is None
+    assert scene.names("Deployment") == set()
+
+
+def test_they_are_waited_for_until_both_run(scene: Scene) -> None:
+    scene.apply()
+    scene.run(PROMETHEUS)
+    assert set(scene.monitors._lacking([])) == {GRAFANA}
+    scene.run(GRAFANA)
+
+    assert scene.monitors.missing([], scene.said.append) == {}
+
+
+def test_what_does_not_come_is_named_and_given_up(scene: Scene) -> None:
+    scene.apply()
+    scene.run(PROMETHEUS)
+    began = scene.fake.clock.at
+
+    missing = scene.monitors.missing([], scene.said.append)
+
+    assert set(missing) == {GRAFANA}
+    assert scene.fake.clock.at - began <= START_SECONDS
+    assert scene.said[1:] == [f"waiting for {GRAFANA}: its change is not seen yet."]
+
+
+def test_a_pod_that_can_never_run_is_not_waited_for(scene: Scene) -> None:
+    scene.apply()
+    scene.run(PROMETHEUS)
+    waiting = {"reason": "InvalidImageName", "message": 'couldn\'t parse image name "::"'}
+    container = {"name": "grafana", "image": "::", "ready": False, "restartCount": 0, "state": {"waiting": waiting}}
+    scene.fake.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "grafana-1", "namespace": SPACE, "labels": {"app.kubernetes.io/name": GRAFANA}},
+            "spec": {"nodeName": "a", "containers": [{"name": "grafana", "image": "::"}]},
+            "status": {"phase": "Pending", "containerStatuses": [container]},
+        }
+    )
+    began = scene.fake.clock.at
+
+    missing = scene.monitors.missing([], scene.said.append)
+
+    assert "::" in missing[GRAFANA]
+    assert scene.fake.clock.at == began
+
+
+def test_an_image_that_cannot_be_pulled_costs_half_a_minute_and_no_more(scene: Scene) -> None:
+    scene.apply()
+    scene.run(PROMETHEUS)
+    waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
+    container = {"name": "grafana", "image": "g:1", "ready": False, "restartCount": 0, "state": {"waiting": waiting}}
+    scene.fake.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "grafana-1", "namespace": SPACE, "labels": {"app.kubernetes.io/name": GRAFANA}},
+            "spec": {"nodeName": "a", "containers": [{"name": "grafana", "image": "g:1"}]},
+            "status": {"phase": "Pending", "containerStatuses": [container]},
+        }
+    )
+    began = scene.fake.clock.at
+
+    missing = scene.monitors.missing([], scene.said.append)
+
+    assert "g:1" in missing[GRAFANA]
+    assert 20 <= scene.fake.clock.at - began <= TROUBLE_SECONDS
+    assert sum(each.startswith("waiting for") for each in scene.said) == 1
+
+
+def test_prometheus_is_asked_through_the_api_server(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def raw(path: str) -> Any:
+        asked.append(path)
+        return {"status": "success", "data": {"activeTargets": []}}
+
+    monkeypatch.setattr(scene.api, "raw", raw)
+
+    assert scene.monitors.client().targets() == ()
+    assert asked == [f"/api/v1/namespaces/{SPACE}/services/{PROMETHEUS}:http/proxy/api/v1/targets?state=active"]
+
+
+# --- ways -------------------------------------------------------------------------------------------------------
+
+
+def way(host: str | None, mapped: int | None = None) -> Ways:
+    engine: Any = SimpleNamespace(address=lambda: host, grafana_port=mapped, kubeconfig=None, context=None)
+    kubectl: Any = SimpleNamespace(found=lambda: Path("/bin/kubectl"))
+    return Ways(engine, SPACE, kubectl, {}, 30265, 30300)
+
+
+@pytest.mark.parametrize(
+    ("host", "mapped", "port", "address"),
+    [
+        ("192.168.49.2", None, 30300, "http://192.168.49.2:30300"),
+        ("127.0.0.1", 30301, 30301, "http://127.0.0.1:30301"),  # kind, and 30300 was taken
+        (None, None, None, "http://127.0.0.1:30300"),  # forwarded
+    ],
+)
+def test_ray_is_told_where_a_browser_will_find_grafana(
+    host: str | None, mapped: int | None, port: int | None, address: str
+) -> None:
+    found = way(host, mapped)
+
+    assert found.grafana_node_port == port
+    assert found.head_environment()["RAY_GRAFANA_IFRAME_HOST"] == address
+
+
+def test_grafana_is_forwarded_at_the_port_that_ray_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(forward, "reach", lambda *given, **more: asked.append((given, more)))
+    way(None).grafana(lambda _: None)
+
+    ((host, node_port, target, token, _, patience), more) = asked[0]
+    assert (host, node_port, token) == (None, None, "")
+    assert (target.service, target.port, target.local, target.page) == (GRAFANA, 3000, 30300, "Grafana")
+    assert more["answers"] is grafana_silence
+    assert patience.outage > 300, "a pod that is replaced is waited for"
+
+
+def answering(body: bytes) -> HTTPServer:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"database": "ok", "version": "12.2.0"}', ""),
+        (b'{"database": "failing"}', "which is not Grafana's answer"),
+        (b"[]", "which is not Grafana's answer"),
+        (b"<html>", "JSONDecodeError"),
+    ],
+)
+def test_only_a_grafana_that_is_well_is_taken_for_grafana(body: bytes, said: str) -> None:
+    server = answering(body)
+    try:
+        assert grafana_silence(f"http://127.0.0.1:{server.server_address[1]}", "", (5, 5)) == said
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_port_that_somebody_has_is_not_forwarded() -> None:
+    target = forward.Target(Path("kubectl"), {}, None, None, SPACE, GRAFANA)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        other = forward.PortForward(replace(target, local=port), "").address
+    assert other != f"http://127.0.0.1:{port}"
+    assert forward.PortForward(replace(target, local=port), "").address == f"http://127.0.0.1:{port}"
+
+
+# --- kubectl top ------------------------------------------------------------------------------------------------
+
+
+def test_metrics_server_answers_when_every_node_has_figures(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert metrics_server.lacking(scene.api, 2) == "there is no metrics-server"
+    service: dict[str, Any] = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": metrics_server.SERVICE},
+        "status": {"conditions": [{"type": "Available", "status": "False", "message": "no endpoints"}]},
+    }
+    scene.fake.put(service)
+    assert metrics_server.lacking(scene.api, 2) == "its APIService is not available: no endpoints"
+    service["status"]["conditions"][0]["status"] = "True"
+    scene.fake.put(service)
+    monkeypatch.setattr(scene.api, "raw", lambda path: {"items": [{}]})
+    assert metrics_server.lacking(scene.api, 2) == "it has figures of 1 of 2 nodes"
+    assert metrics_server.lacking(scene.api, 1) == ""
+
+
+def test_no_metrics_server_is_told_after_a_time_and_no_failure(scene: Scene) -> None:
+    metrics_server.await_answers(scene.api, 2, scene.said.append)
+
+    assert scene.said == ["no metrics-server after 90 s: there is no metrics-server"]
+
+
+def test_our_metrics_server_is_applied_whole(scene: Scene) -> None:
+    scene.fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
+    metrics_server.apply(scene.api)
+
+    assert scene.api.get("Deployment", "metrics-server", "kube-system") is not None
+    assert scene.api.get("APIService", metrics_server.SERVICE) is not None
+
+
+def test_a_broken_api_while_settling_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise Infra("The API is gone.")
+
+    scene.apply()
+    monkeypatch.setattr(scene.monitors, "missing", broken)
+    engine: Any = type("Engine", (), {"owned": True, "brings_metrics": True})()
+    some_ways: Any = object()
+
+    Watching(scene.monitors, some_ways).settle(scene.api, [], engine, scene.said.append)
+
+    assert scene.said[-1] == "monitoring: The API is gone."

@@ -1,0 +1,317 @@
+"""The manifests of the monitoring: by Kubernetes' own types, the strictest standard for pods, least rights."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client
+
+from fixtures.kubernetes.monitoring import COMPONENT, GRAFANA, PROMETHEUS, Wanted, head_environment, manifests
+from fixtures.kubernetes.settings import GRAFANA_IMAGE, PROMETHEUS_IMAGE
+from fixtures.monitoring import files
+from fixtures.monitoring.dashboards import OURS, every, filled, queries
+from tests.unit.recordings import items, text, timeline
+
+WANTED = Wanted(PROMETHEUS_IMAGE, GRAFANA_IMAGE, 30300)
+CONFIG_MAP_BYTES = 1 << 20
+METRICS_SERVER = tuple(yaml.safe_load_all(files.text("metrics-server.yaml")))
+"""It has rights in the whole cluster by its nature, and is applied only to clusters of our own."""
+
+
+@pytest.fixture(scope="module")
+def applied() -> tuple[Mapping[str, Any], ...]:
+    return tuple(manifests(WANTED, namespace="space", token="ray-secret"))
+
+
+def one(applied: tuple[Mapping[str, Any], ...], kind: str, name: str) -> Mapping[str, Any]:
+    (found,) = (each for each in applied if each["kind"] == kind and each["metadata"]["name"] == name)
+    return found
+
+
+def deployments(applied: tuple[Mapping[str, Any], ...]) -> list[Mapping[str, Any]]:
+    return [each for each in (*applied, *METRICS_SERVER) if each["kind"] == "Deployment"]
+
+
+def test_every_object_has_only_fields_and_types_that_kubernetes_knows(applied: tuple[Mapping[str, Any], ...]) -> None:
+    for each in (*applied, *METRICS_SERVER):
+        kind = {"APIService": "V1APIService"}.get(each["kind"], f"V1{each['kind']}")
+        getattr(client, kind).model_validate(each)
+
+
+def test_the_check_of_fields_finds_one_that_is_misspelt(applied: tuple[Mapping[str, Any], ...]) -> None:
+    wrong = json.loads(json.dumps(one(applied, "Deployment", PROMETHEUS)))
+    wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
+
+    with pytest.raises(ValueError, match="readynessProbe"):
+        client.V1Deployment.model_validate(wrong)
+
+
+def test_the_files_are_valid_as_they_stand() -> None:
+    for file in ("prometheus.yaml", "grafana.yaml"):
+        for each in yaml.safe_load_all(files.text(file)):
+            getattr(client, f"V1{each['kind']}").model_validate(each)
+
+
+def test_everything_lies_in_the_namespace_and_is_marked_as_ours(applied: tuple[Mapping[str, Any], ...]) -> None:
+    for each in applied:
+        assert each["metadata"]["namespace"] == "space"
+        assert each["metadata"]["labels"][COMPONENT] == "monitoring"
+        assert each["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "ray-train-e2e"
+    assert one(applied, "RoleBinding", PROMETHEUS)["subjects"][0]["namespace"] == "space"
+
+
+def test_pods_keep_the_restricted_standard_on_a_read_only_root(applied: tuple[Mapping[str, Any], ...]) -> None:
+    for each in deployments(applied):
+        pod = each["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_containers_are_pinned_bounded_and_probed(applied: tuple[Mapping[str, Any], ...]) -> None:
+    for each in deployments(applied):
+        (container,) = each["spec"]["template"]["spec"]["containers"]
+        assert re.fullmatch(r"[\w.]+\.\w+/[\w./-]+:v?\d+\.\d+\.\d+", container["image"])
+        for kind in ("requests", "limits"):
+            assert set(container["resources"][kind]) == {"cpu", "memory"}
+        assert {"readinessProbe", "livenessProbe"} <= set(container)
+
+
+def test_prometheus_may_read_the_pods_of_its_namespace_and_nothing_else(applied: tuple[Mapping[str, Any], ...]) -> None:
+    roles = [each for each in applied if "Role" in each["kind"]]
+
+    assert {(each["kind"], each["metadata"]["name"]) for each in roles} == {
+        ("Role", PROMETHEUS),
+        ("RoleBinding", PROMETHEUS),
+    }
+    assert one(applied, "Role", PROMETHEUS)["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
+    ]
+    assert one(applied, "Deployment", GRAFANA)["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+
+
+def test_prometheus_forgets_after_a_time_and_a_size(applied: tuple[Mapping[str, Any], ...]) -> None:
+    arguments = one(applied, "Deployment", PROMETHEUS)["spec"]["template"]["spec"]["containers"][0]["args"]
+
+    assert any(re.fullmatch(r"--storage\.tsdb\.retention\.time=\d+d", each) for each in arguments)
+    assert any(re.fullmatch(r"--storage\.tsdb\.retention\.size=\d+GB", each) for each in arguments)
+
+
+def test_each_dashboard_has_a_config_map_of_its_own_that_fits_and_is_mounted(
+    applied: tuple[Mapping[str, Any], ...],
+) -> None:
+    maps = {each["metadata"]["name"]: each["data"] for each in applied if each["kind"] == "ConfigMap"}
+    volumes = one(applied, "Deployment", GRAFANA)["spec"]["template"]["spec"]["volumes"]
+    (sources,) = (each["projected"]["sources"] for each in volumes if each["name"] == "dashboards")
+    mounted = [name for each in sources for name in maps[each["configMap"]["name"]]]
+
+    assert sorted(mounted) == sorted(every())
+    assert OURS in mounted
+    assert len(mounted) > 5, "Ray has several of its own"
+    assert all(sum(map(len, data.values())) < CONFIG_MAP_BYTES for data in maps.values())
+
+
+def test_what_is_mounted_by_name_is_applied(applied: tuple[Mapping[str, Any], ...]) -> None:
+    maps = {each["metadata"]["name"] for each in applied if each["kind"] == "ConfigMap"}
+    volumes = [each for found in deployments(applied)[:2] for each in found["spec"]["template"]["spec"]["volumes"]]
+
+    assert {each["configMap"]["name"] for each in volumes if "configMap" in each} <= maps
+    assert [each["secret"]["secretName"] for each in volumes if "secret" in each] == ["ray-secret"]
+    for each in volumes:
+        for item in each.get("configMap", {}).get("items", ()):
+            assert item["key"] in one(applied, "ConfigMap", GRAFANA)["data"]
+
+
+def test_grafana_has_a_node_port_only_where_one_is_asked_for(applied: tuple[Mapping[str, Any], ...]) -> None:
+    assert one(applied, "Service", GRAFANA)["spec"]["ports"][0]["nodePort"] == 30300
+    assert one(applied, "Service", GRAFANA)["spec"]["type"] == "NodePort"
+
+    shared = tuple(manifests(Wanted("a", "b", None), namespace="space", token="t"))
+    spec = one(shared, "Service", GRAFANA)["spec"]
+    assert spec["type"] == "ClusterIP"
+    assert "nodePort" not in spec["ports"][0]
+    assert "nodePort" not in json.dumps(one(applied, "Service", PROMETHEUS))
+
+
+def test_a_changed_password_or_configuration_replaces_the_pod(applied: tuple[Mapping[str, Any], ...]) -> None:
+    other = tuple(manifests(Wanted(PROMETHEUS_IMAGE, GRAFANA_IMAGE, 30300, "secret"), namespace="space", token="t"))
+
+    def mark(found: tuple[Mapping[str, Any], ...], name: str) -> Any:
+        return one(found, "Deployment", name)["spec"]["template"]["metadata"]["annotations"]
+
+    assert mark(applied, GRAFANA) != mark(other, GRAFANA)
+    assert mark(applied, PROMETHEUS) == mark(other, PROMETHEUS)
+    assert "secret" not in json.dumps(mark(other, GRAFANA))
+
+
+def test_the_pinned_images_are_those_of_the_files() -> None:
+    found = {
+        each["spec"]["template"]["spec"]["containers"][0]["image"]
+        for file in ("prometheus.yaml", "grafana.yaml")
+        for each in yaml.safe_load_all(files.text(file))
+        if each["kind"] == "Deployment"
+    }
+
+    assert found == {PROMETHEUS_IMAGE, GRAFANA_IMAGE}
+
+
+def test_the_head_knows_both_from_inside_and_grafana_as_a_browser_does() -> None:
+    assert head_environment("space", "http://192.168.49.2:30300") == {
+        "RAY_PROMETHEUS_HOST": "http://e2e-prometheus.space.svc:9090",
+        "RAY_PROMETHEUS_NAME": yaml.safe_load(files.text("datasource.yml"))["datasources"][0]["name"],
+        "RAY_GRAFANA_HOST": "http://e2e-grafana.space.svc:3000",
+        "RAY_GRAFANA_IFRAME_HOST": "http://192.168.49.2:30300",
+    }
+
+
+def test_grafana_s_data_source_points_at_prometheus_s_service(applied: tuple[Mapping[str, Any], ...]) -> None:
+    source = yaml.safe_load(one(applied, "ConfigMap", GRAFANA)["data"]["datasource.yml"])["datasources"][0]
+
+    port = one(applied, "Service", PROMETHEUS)["spec"]["ports"][0]["port"]
+    assert source["url"] == f"http://{PROMETHEUS}:{port}"
+    assert source["isDefault"] is True
+
+
+# --- the dashboards ---------------------------------------------------------------------------------------------
+
+
+def test_our_dashboard_asks_only_for_metrics_of_ray_of_the_exporter_or_of_alerts() -> None:
+    from trainer.exporter import RANK_FIGURES, TRIAL_FIGURES  # noqa: PLC0415
+
+    ours = {f"ray_e2e_{name}" for name in (*RANK_FIGURES, *TRIAL_FIGURES)}
+    found = {
+        name
+        for each in queries(OURS, files.text(OURS))
+        for name in re.findall(r"ray_\w+|ALERTS", filled(each.expression, {"trial": ".*"}))
+    }
+
+    assert {each for each in found if each.startswith("ray_e2e_")} <= ours
+    assert found - ours == {"ALERTS", "ray_node_cpu_utilization", "ray_node_cpu_count", "ray_node_mem_used"}
+
+
+def test_our_dashboard_marks_the_start_and_the_end_of_each_trial_at_their_own_time() -> None:
+    annotations = json.loads(files.text(OURS))["annotations"]["list"]
+
+    assert [each["name"] for each in annotations] == ["Trial starts", "Trial ends"]
+    assert all(each["useValueForTime"] == "on" and each["expr"].endswith("* 1000") for each in annotations)
+
+
+def test_a_query_with_a_variable_that_has_no_value_is_not_run_in_silence() -> None:
+    assert filled('x{a=~"$a",b="${b:regex}",c="[[c]]"}', {"a": "1", "b": "2", "c": "3"}) == 'x{a=~"1",b="2",c="3"}'
+    with pytest.raises(KeyError, match="nobody"):
+        filled("$nobody", {})
+
+
+# --- what is scraped --------------------------------------------------------------------------------------------
+
+
+def discovered(pod: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """What Prometheus's discovery says about a pod: one target for each container port (role: pod)."""
+
+    def sanitised(name: str) -> str:
+        return re.sub(r"[^a-zA-Z0-9_]", "_", name)
+
+    if not pod.get("status", {}).get("podIP"):
+        return
+    labels = {
+        "__meta_kubernetes_pod_name": pod["metadata"]["name"],
+        "__meta_kubernetes_pod_node_name": pod["spec"].get("nodeName", ""),
+        "__meta_kubernetes_pod_phase": pod["status"]["phase"],
+    }
+    for key, value in pod["metadata"].get("labels", {}).items():
+        labels[f"__meta_kubernetes_pod_label_{sanitised(key)}"] = value
+        labels[f"__meta_kubernetes_pod_labelpresent_{sanitised(key)}"] = "true"
+    for container in pod["spec"]["containers"]:
+        for port in container.get("ports", ()):
+            address = f"{pod['status']['podIP']}:{port['containerPort']}"
+            yield {
+                **labels,
+                "__address__": address,
+                "__meta_kubernetes_pod_container_port_name": port.get("name", ""),
+            }
+
+
+def relabelled(target: dict[str, str], rules: list[Mapping[str, Any]]) -> dict[str, str] | None:
+    """A target after the relabelling of a job, by Prometheus's rules for keep, drop and replace."""
+    for rule in rules:
+        assert set(rule) <= {"source_labels", "regex", "action", "target_label"}, rule
+        value = ";".join(target.get(each, "") for each in rule["source_labels"])
+        matches = re.fullmatch(rule.get("regex", "(.*)"), value, re.DOTALL)
+        action = rule.get("action", "replace")
+        if (action == "keep" and not matches) or (action == "drop" and matches):
+            return None
+        if action == "replace" and matches:
+            target = {**target, rule["target_label"]: value}
+    return {key: value for key, value in target.items() if not key.startswith("__meta") and value}
+
+
+def targets(pods: tuple[Mapping[str, Any], ...], job: str) -> list[dict[str, str]]:
+    configuration = yaml.safe_load(files.text("scrape.yml"))
+    (found,) = (each for each in configuration["scrape_configs"] if each["job_name"] == job)
+    every_target = (target for pod in pods for target in discovered(pod))
+    return [kept for each in every_target if (kept := relabelled(each, found["relabel_configs"])) is not None]
+
+
+def test_every_ray_pod_of_a_recorded_cluster_is_scraped_once_at_its_metrics_port() -> None:
+    found = targets(items("pods-auth.json"), "ray")
+
+    assert sorted((each["pod"], each["node_type"], each["port"], each["ray_io_cluster"]) for each in found) == [
+        ("auth-head-5szj5", "head", "metrics", "auth"),
+        ("auth-workers-worker-nzbnl", "worker", "metrics", "auth"),
+    ]
+    assert all(each["__address__"].endswith(":8080") for each in found)
+
+
+def test_the_head_of_our_manifest_has_its_autoscaler_s_and_its_dashboard_s_ports_as_well() -> None:
+    group = yaml.safe_load((files.FOLDER.parent / "raycluster.yaml").read_text())["spec"]["headGroupSpec"]
+    head = json.loads(json.dumps(items("pods-auth.json")[0]))
+    head["spec"]["containers"] = group["template"]["spec"]["containers"]
+
+    found = {each["port"]: each["__address__"].rpartition(":")[2] for each in targets((head,), "ray")}
+    assert found == {"metrics": "8080", "as-metrics": "44217", "dash-metrics": "44227"}
+
+
+def test_pods_that_come_and_go_are_followed() -> None:
+    counts = [len(targets(tuple(moment["items"]), "ray")) for _, moment in timeline("pods-worker-kill-timeline.jsonl")]
+
+    assert counts[0] == 3
+    assert set(counts) <= {2, 3, 4}
+    assert counts[-1] == 3
+
+
+def test_the_operator_is_scraped_by_its_own_job_and_by_no_other() -> None:
+    running = json.loads(text("pods-operator-image-missing.json"))["items"]
+    for pod in running:
+        pod["status"] |= {"podIP": "10.0.0.9", "phase": "Running"}
+
+    (found,) = targets(tuple(running), "operator")
+    assert found["__address__"] == "10.0.0.9:8080"
+    assert targets(tuple(running), "ray") == []
+
+
+def test_ray_is_asked_with_the_token_of_its_secret(applied: tuple[Mapping[str, Any], ...]) -> None:
+    configuration = yaml.safe_load(files.text("scrape.yml"))
+    (ray,) = (each for each in configuration["scrape_configs"] if each["job_name"] == "ray")
+    container = one(applied, "Deployment", PROMETHEUS)["spec"]["template"]["spec"]["containers"][0]
+    (mount,) = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == "ray-token")
+
+    assert ray["authorization"] == {"credentials_file": f"{mount}/auth_token"}
+
+
+def test_it_looks_into_its_own_namespace_only() -> None:
+    configuration = yaml.safe_load(files.text("scrape.yml"))
+
+    for each in configuration["scrape_configs"]:
+        for discovery in each.get("kubernetes_sd_configs", ()):
+            assert discovery == {"role": "pod", "namespaces": {"own_namespace": True}}

@@ -1,0 +1,111 @@
+"""Which programs are pinned, for which machines, and how their versions are read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fixtures.errors import UsageError
+from fixtures.hand.prerequisites import VERSION, wish
+from fixtures.hand.programs import OLDEST, PLATFORMS, old_enough, pinned, this_platform, version_in
+from fixtures.kubernetes.settings import KubernetesSettings
+
+PINS = pinned()
+
+
+def test_every_program_has_a_sum_for_every_platform_and_says_where_it_was_published() -> None:
+    assert list(PINS) == ["kubectl", "minikube", "helm", "kind"]
+    for program in PINS.values():
+        assert tuple(program.sha256) == PLATFORMS
+        assert all(re.fullmatch("[0-9a-f]{64}", each) for each in program.sha256.values())
+        assert len(set(program.sha256.values())) == len(PLATFORMS)
+        assert program.sums
+        assert program.address("linux/amd64").startswith("https://")
+
+
+def test_what_is_installed_is_new_enough_and_kubectl_is_of_the_default_cluster() -> None:
+    assert all(old_enough(name, program.version) for name, program in PINS.items())
+    assert PINS["kubectl"].version == KubernetesSettings().kubernetes_version
+    assert set(VERSION) == set(OLDEST) == {"docker", *PINS}
+
+
+def test_addresses_are_those_of_the_publishers() -> None:
+    assert PINS["helm"].address("darwin/arm64") == "https://get.helm.sh/helm-v3.19.0-darwin-arm64.tar.gz"
+    assert PINS["helm"].path_in_archive("darwin/arm64") == "darwin-arm64/helm"
+    assert PINS["kubectl"].path_in_archive("darwin/arm64") == ""
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "where"),
+    [
+        ("Linux", "x86_64", "linux/amd64"),
+        ("Linux", "aarch64", "linux/arm64"),
+        ("Darwin", "arm64", "darwin/arm64"),
+        ("Darwin", "x86_64", "darwin/amd64"),
+    ],
+)
+def test_this_machines_platform(system: str, machine: str, where: str) -> None:
+    assert this_platform(system, machine) == where
+
+
+def test_a_machine_without_programs_is_refused() -> None:
+    with pytest.raises(UsageError, match="This machine is windows/amd64: expected one of linux/amd64, "):
+        this_platform("Windows", "AMD64")
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("kind v0.30.0 go1.26.8 linux/amd64", "v0.30.0"),
+        ("Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0", "v1.32.4-dispatcher"),
+        ("v3.19.0+g3d8990f", "v3.19.0+g3d8990f"),
+        ("28.2.2", "28.2.2"),
+        ("v3.19", "v3.19"),
+        ("20.10.24+dfsg1", "20.10.24+dfsg1"),
+        ("go1.26.8", ""),
+        ("", ""),
+    ],
+)
+def test_a_version_is_read_from_what_programs_really_say(said: str, version: str) -> None:
+    assert version_in(said) == version
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "good"),
+    [("helm", "v3.13.9", False), ("helm", "v3.14.0", True), ("helm", "v4.2.3+g1", True), ("kind", "", False)],
+)
+def test_an_old_version_is_known(name: str, version: str, good: bool) -> None:
+    assert old_enough(name, version) is good
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"names": ["k9s"]}, "prerequisites 'k9s': expected some of kubectl, minikube, helm, kind."),
+        ({"where": "windows/amd64"}, "--platform='windows/amd64': expected one of linux/amd64"),
+        ({"mirror": "ftp://x"}, "--mirror='ftp://x': expected an address such as"),
+        ({"into": "~/bin"}, "--into='~/bin': expected a folder's path"),
+        ({"into": ""}, "--into='': expected a folder's path"),
+    ],
+)
+def test_a_wish_that_cannot_be_granted_is_refused(given: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        wish(**{"names": [], "pins": PINS, "environ": {}, **given})  # type: ignore[arg-type]
+
+
+def test_without_more_the_usual_three_go_to_the_users_own_folder() -> None:
+    wished = wish([], PINS, {"HOME": "/home/ann"}, where="linux/arm64")
+
+    assert [each.name for each in wished.programs] == ["kubectl", "minikube", "helm"]
+    assert wished.folder == Path("/home/ann/.local/bin")
+    assert wished.address(PINS["kubectl"]) == "https://dl.k8s.io/release/v1.34.4/bin/linux/arm64/kubectl"
+
+
+def test_a_mirror_has_the_files_by_host_and_path() -> None:
+    wished = wish([], PINS, {}, where="linux/arm64", mirror="https://mirror.example.org/files/")
+
+    assert wished.address(PINS["kind"]) == (
+        "https://mirror.example.org/files/github.com/kubernetes-sigs/kind/releases/download/v0.30.0/kind-linux-arm64"
+    )

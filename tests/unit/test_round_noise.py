@@ -1,0 +1,121 @@
+"""The noise between rounds is that of a run's own rounds, and only of runs that say something about it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+import pytest
+
+from benchmarks.round_noise import main, measured, read
+from fixtures.entry import Entry, Round
+from fixtures.errors import MissingFigure, UsageError
+from fixtures.history import History
+from fixtures.replay import FILE, METRICS, Recorded, deviation
+from tests.unit.nights import SPEEDUP, entry
+
+WOBBLE = (0.9, 1.1, 0.95, 1.05, 1.0, 1.0, 0.97, 1.03, 0.99, 1.01, 1.0, 1.0)
+
+
+def run(number: int = 1, **changes: Any) -> Entry:
+    """A run of twelve rounds, whose baseline varies and whose workers do not."""
+    own = tuple(Round(n, 5.0 * wobble, 8.5 * wobble, 0.125) for n, wobble in enumerate(WOBBLE, 1))
+    many = tuple(Round(n, 3.0, 13.0 * wobble, 0.125) for n, wobble in enumerate(WOBBLE, 1))
+    return replace(entry(number), rounds={"0": own, "2": many}, **changes)
+
+
+def added(folder: Path, *entries: Entry) -> list[str]:
+    """Their files in a history."""
+    files = [History(folder / "history").add(each, {"benchmarks": []}) for each in entries]
+    return [str(file) for file in files]
+
+
+def kept(folder: Path) -> Path:
+    """A copy of what is recorded."""
+    file = folder / "replay.json"
+    file.write_text(FILE.read_text(encoding="utf-8"), encoding="utf-8")
+    return file
+
+
+def test_the_noise_is_the_scatter_of_the_logarithms_of_the_rounds() -> None:
+    found = measured(run(), "run")
+
+    assert set(found) == {metric.name for metric in METRICS}
+    assert deviation(found["speedup"]) == pytest.approx(stdev(map(math.log, WOBBLE)), rel=1e-3)
+    assert len(found["overhead"]["values"]) == len(WOBBLE)
+
+
+def test_a_run_is_added_to_what_was_measured_before_and_the_noisiest_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, before = kept(tmp_path), Recorded.load()
+    wild = replace(
+        run(2), rounds={**run().rounds, "2": tuple(replace(r, train_seconds=r.number) for r in run().rounds["2"])}
+    )
+
+    assert main([*added(tmp_path, run(1)), "--file", str(file)]) == 0
+    assert Recorded.load(file).scenario == before.scenario
+    assert main([*added(tmp_path, wild), "--file", str(file)]) == 0
+    assert Recorded.load(file).scenario.deviations[SPEEDUP] > 0.5
+    assert "noise between rounds of the speedup of 2 workers\n    7.9%  make bench" in capsys.readouterr().out
+
+
+def test_a_run_that_is_there_already_is_replaced_and_numbers_stay_in_one_line(tmp_path: Path) -> None:
+    file, sources = kept(tmp_path), added(tmp_path, run(1), run(2))
+
+    for _ in range(2):
+        assert main([*sources, "--file", str(file)]) == 0
+
+    recorded = json.loads(file.read_text())
+    assert len(recorded["measured"]["speedup"]) == 2 + 2
+    assert max(map(len, file.read_text().splitlines())) > 80
+    assert file.read_text().count("\n") < 120
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
+    file = kept(tmp_path)
+
+    assert main([*added(tmp_path, run()), "--file", str(file), "--dry-run"]) == 0
+    assert file.read_bytes() == FILE.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"injected_slowdown": 0.15}, "slowed down on purpose"),
+        ({"polluted": {"3": "noise"}}, "11 clean rounds of the speedup of 2 workers, 12 are needed"),
+    ],
+)
+def test_a_run_that_says_nothing_about_noise_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        measured(run(**changes), "run")
+
+
+def test_a_run_of_other_worker_counts_has_no_such_figure() -> None:
+    other = replace(run(), counts=(4,))
+
+    with pytest.raises(MissingFigure, match="run has no speedup of 2 workers: it was not asked for"):
+        measured(other, "run")
+
+
+def test_what_is_no_run_is_refused_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.json").write_text("{}")
+
+    assert main([str(tmp_path / "other.json")]) == 4
+    assert main([str(tmp_path / "nowhere")]) == 4
+    said = capsys.readouterr().err
+    assert "expected an entry of the history or a run's reports" in said
+    assert "no measurements.json there" in said
+
+
+def test_a_folder_of_reports_is_read_as_its_measurements(tmp_path: Path) -> None:
+    from tests.unit.recorded import recorded  # noqa: PLC0415 - one test alone reads it
+
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "measurements.json").write_text(recorded().to_json())
+
+    assert read(tmp_path).counts == recorded().counts
