@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import tensorflow as tf
 
 from trainer import memory
-from trainer.ring import Ring, Vector
+from trainer.ring import Ring, Vector, gathered
 from trainer.telemetry import Stopwatch
 
 NAMES = ("auto", "memory", "ring", "tensorflow")
@@ -103,14 +103,9 @@ class TensorFlowCollective:
         self._barrier().numpy()
 
     def gather(self, data: bytes) -> list[bytes]:
-        """As sums of floats, each of which is one rank's byte and the others' zeros."""
-        lengths = np.zeros(self._world_size, np.float32)
-        lengths[self._rank] = len(data)
-        lengths = self._sum_of(lengths, instance=4)
-        slots = np.zeros((self._world_size, int(lengths.max())), np.float32)
-        slots[self._rank, : len(data)] = np.frombuffer(data, np.uint8)
-        slots = self._sum_of(slots, instance=5).astype(np.uint8)
-        return [slot[: int(length)].tobytes() for slot, length in zip(slots, lengths, strict=True)]
+        """By two reductions, each an instance of its own."""
+        instances = itertools.count(4)
+        return gathered(data, self._rank, self._world_size, lambda each: self._sum_of(each, next(instances)))
 
     def _sum_of(self, numbers: Vector, instance: int) -> Vector:
         total: Vector = tf.function(lambda: self._reduce(tf.constant(numbers), instance))().numpy()

@@ -180,20 +180,25 @@ def test_what_does_not_come_is_named_and_given_up(scene: Scene) -> None:
     assert scene.said[1:] == [f"waiting for {GRAFANA}: its change is not seen yet."]
 
 
-def test_a_pod_that_can_never_run_is_not_waited_for(scene: Scene) -> None:
-    scene.apply()
-    scene.run(PROMETHEUS)
-    waiting = {"reason": "InvalidImageName", "message": 'couldn\'t parse image name "::"'}
-    container = {"name": "grafana", "image": "::", "ready": False, "restartCount": 0, "state": {"waiting": waiting}}
+def put_stuck_grafana(scene: Scene, image: str, reason: str, message: str) -> None:
+    """Its pod, whose container waits."""
+    state = {"waiting": {"reason": reason, "message": message}}
+    container = {"name": "grafana", "image": image, "ready": False, "restartCount": 0, "state": state}
     scene.fake.put(
         {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": {"name": "grafana-1", "namespace": SPACE, "labels": {"app.kubernetes.io/name": GRAFANA}},
-            "spec": {"nodeName": "a", "containers": [{"name": "grafana", "image": "::"}]},
+            "spec": {"nodeName": "a", "containers": [{"name": "grafana", "image": image}]},
             "status": {"phase": "Pending", "containerStatuses": [container]},
         }
     )
+
+
+def test_a_pod_that_can_never_run_is_not_waited_for(scene: Scene) -> None:
+    scene.apply()
+    scene.run(PROMETHEUS)
+    put_stuck_grafana(scene, "::", "InvalidImageName", 'couldn\'t parse image name "::"')
     began = scene.fake.clock.at
 
     missing = scene.monitors.missing([], scene.said.append)
@@ -205,17 +210,7 @@ def test_a_pod_that_can_never_run_is_not_waited_for(scene: Scene) -> None:
 def test_an_image_that_cannot_be_pulled_costs_half_a_minute_and_no_more(scene: Scene) -> None:
     scene.apply()
     scene.run(PROMETHEUS)
-    waiting = {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}
-    container = {"name": "grafana", "image": "g:1", "ready": False, "restartCount": 0, "state": {"waiting": waiting}}
-    scene.fake.put(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": "grafana-1", "namespace": SPACE, "labels": {"app.kubernetes.io/name": GRAFANA}},
-            "spec": {"nodeName": "a", "containers": [{"name": "grafana", "image": "g:1"}]},
-            "status": {"phase": "Pending", "containerStatuses": [container]},
-        }
-    )
+    put_stuck_grafana(scene, "g:1", "ImagePullBackOff", "Back-off pulling image")
     began = scene.fake.clock.at
 
     missing = scene.monitors.missing([], scene.said.append)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fixtures import __main__ as command
+from fixtures import verbs
 from fixtures.cluster import Problem
 from fixtures.errors import Infra
 from fixtures.settings import ALL_OPTIONS, Settings, build
@@ -399,3 +400,10 @@ def test_doctor_says_by_its_exit_code_whether_a_run_could_start(desk: Desk, caps
 
 def test_the_settings_of_doctor_are_checked_as_those_of_a_run(desk: Desk) -> None:
     assert desk.run("doctor", "--workers=x") == 4
+
+
+def test_a_run_is_told_what_the_verb_was_told_an_option_and_its_opposite_alike() -> None:
+    told = verbs.pytest_options({"cluster": "kind", "overcommit": True, "monitoring": False})
+
+    assert sorted(told) == ["--cluster=kind", "--keep=always", "--no-monitoring", "--overcommit"]
+    assert "--monitoring" in verbs.pytest_options({"monitoring": True})
