@@ -1,11 +1,12 @@
 """The noise between rounds that really was: the source of the measured part of fixtures/replay.json.
 
-python -m benchmarks.round_noise reports                         # of the last run, 12 rounds or more
+python -m benchmarks.round_noise reports                         # of the last run
 python -m benchmarks.round_noise reports/history/00*.json        # of many runs, each from its entry
 
-Each run adds the value of every clean round of what the regression gate compares: speedup of 2 workers, training
-time of the baseline by its calibration, job overhead of 2 workers. A run that is there already is replaced. The
-generator of synthetic histories takes the noisiest run of each. --dry-run prints and writes nothing.
+The values of every clean round of what the regression gate compares are added: speedup of 2 workers, training time
+of the baseline by its calibration, job overhead of 2 workers. Runs of one machine and setting are taken together:
+a round scatters about the mean of its own run. What was measured there before is replaced. The generator of
+synthetic histories takes the noisiest machine of each. --dry-run prints and writes nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from fixtures.entry import Commit, Entry
 from fixtures.errors import BenchmarkError, MissingFigure, UsageError
 from fixtures.history import read_entry
 from fixtures.measurement import Run
+from fixtures.night import Metric
 from fixtures.replay import FILE, METRICS, deviation
 from fixtures.report.files import measurements_file
 from fixtures.summary import summarise
 from fixtures.work import Spread
 
 LEAST = 12
-"""Clean rounds from which a standard deviation is worth keeping: it is known to about a fifth then."""
+"""Clean rounds, of all runs together, from which a standard deviation is worth keeping."""
 _NUMBERS = re.compile(r"\[\s+([-\d.,e\s]+?)\s+\]")
 
 
@@ -43,8 +45,8 @@ def read(source: Path) -> Entry:
     return Entry.of(summarise(run, Spread.load()), Commit("unknown"), "unknown")
 
 
-def measured(entry: Entry, source: str) -> dict[str, dict[str, Any]]:
-    """By metric, the values of each clean round and where they are from. Raises UsageError and MissingFigure.
+def measured(entry: Entry, source: str) -> dict[Metric, list[float]]:
+    """By metric, the values of each clean round. Raises UsageError and MissingFigure.
 
     Args:
         entry: of a run.
@@ -58,24 +60,42 @@ def measured(entry: Entry, source: str) -> dict[str, dict[str, Any]]:
         if measure is None:
             why = entry.night.absent.get(metric, "it was not asked for.")
             raise MissingFigure(f"{source} has no {metric.label}: {why}")
-        values = [*measure.rounds, *measure.rerun]
-        if len(values) < LEAST:
-            raise UsageError(f"{source}: {len(values)} clean rounds of the {metric.label}, {LEAST} are needed.")
-        setting = ", ".join(f"{name} {value}" for name, value in entry.setup.items())
-        found[metric.name] = {
-            "by": f"pytest -m e2e, run of {entry.at}",
-            "machine": f"{entry.machine or 'unknown'}; {setting}",
-            "values": [round(value, 5) for value in values],
-        }
+        found[metric] = [round(value, 5) for value in (*measure.rounds, *measure.rerun)]
     return found
 
 
-def merged(recorded: dict[str, Any], runs: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """The content of replay.json with these runs in it, each once."""
+def together(runs: Sequence[tuple[Entry, str]]) -> list[dict[str, dict[str, Any]]]:
+    """By metric, what the runs of each machine and setting have measured. Raises UsageError and MissingFigure.
+
+    Args:
+        runs: each with how it was asked for.
+    """
+    groups: dict[str, list[tuple[Entry, str]]] = {}
+    for entry, source in runs:
+        setting = ", ".join(f"{name} {value}" for name, value in entry.setup.items())
+        groups.setdefault(f"{entry.machine or 'unknown'}; {setting}", []).append((entry, source))
+    found = []
+    for machine, each in groups.items():
+        nights = [measured(entry, source) for entry, source in each]
+        ends = sorted({min(entry.at for entry, _ in each), max(entry.at for entry, _ in each)})
+        by = f"pytest -m e2e --regression, {len(each)} run{'s' * (len(each) > 1)}, {' to '.join(ends)}"
+        for metric in METRICS:
+            rounds = sum(len(night[metric]) for night in nights)
+            if rounds < LEAST:
+                where = ", ".join(source for _, source in each)
+                raise UsageError(f"{where}: {rounds} clean rounds of the {metric.label}, {LEAST} are needed.")
+        found.append(
+            {m.name: {"by": by, "machine": machine, "nights": [night[m] for night in nights]} for m in METRICS}
+        )
+    return found
+
+
+def merged(recorded: dict[str, Any], groups: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """The content of replay.json with these in it; they replace what was measured there before."""
     known = dict(recorded["measured"])
     for metric in METRICS:
-        new = [run[metric.name] for run in runs]
-        kept = [each for each in known[metric.name] if each["by"] not in {one["by"] for one in new}]
+        new = [group[metric.name] for group in groups]
+        kept = [each for each in known[metric.name] if each.get("machine") not in {one["machine"] for one in new}]
         known[metric.name] = [*kept, *new]
     return {**recorded, "measured": known}
 
@@ -95,11 +115,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     recorded = json.loads(options.file.read_text(encoding="utf-8"))
     try:
-        runs = [measured(read(source), str(source)) for source in options.sources]
+        groups = together([(read(source), str(source)) for source in options.sources])
     except BenchmarkError as error:
         print(f"round_noise: {error}", file=sys.stderr)
         return 4
-    content = merged(recorded, runs)
+    content = merged(recorded, groups)
     for metric in METRICS:
         print(f"noise between rounds of the {metric.label}")
         for each in content["measured"][metric.name]:

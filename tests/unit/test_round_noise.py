@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.round_noise import main, measured, read
+from benchmarks.round_noise import main, measured, read, together
 from fixtures.entry import Entry, Round
 from fixtures.errors import MissingFigure, UsageError
 from fixtures.history import History
@@ -25,7 +25,7 @@ def run(number: int = 1, **changes: Any) -> Entry:
     """A run of twelve rounds, whose baseline varies and whose workers do not."""
     own = tuple(Round(n, 5.0 * wobble, 8.5 * wobble, 0.125) for n, wobble in enumerate(WOBBLE, 1))
     many = tuple(Round(n, 3.0, 13.0 * wobble, 0.125) for n, wobble in enumerate(WOBBLE, 1))
-    return replace(entry(number), rounds={"0": own, "2": many}, **changes)
+    return replace(entry(number), **{"rounds": {"0": own, "2": many}, **changes})
 
 
 def added(folder: Path, *entries: Entry) -> list[str]:
@@ -42,11 +42,28 @@ def kept(folder: Path) -> Path:
 
 
 def test_the_noise_is_the_scatter_of_the_logarithms_of_the_rounds() -> None:
-    found = measured(run(), "run")
+    (found,) = together([(run(), "run")])
 
     assert set(found) == {metric.name for metric in METRICS}
     assert deviation(found["speedup"]) == pytest.approx(stdev(map(math.log, WOBBLE)), rel=1e-3)
-    assert len(found["overhead"]["values"]) == len(WOBBLE)
+    assert list(map(len, found["overhead"]["nights"])) == [len(WOBBLE)]
+
+
+def test_the_rounds_of_a_night_scatter_about_its_own_level_whatever_other_nights_have() -> None:
+    faster = {"0": run().rounds["0"], "2": tuple(replace(r, train_seconds=2.0) for r in run().rounds["2"])}
+    short = {name: rounds[:6] for name, rounds in run().rounds.items()}
+
+    (levels,) = together([(run(1), "one"), (run(2, rounds=faster), "two")])
+    (halves,) = together([(run(1, rounds=short), "one"), (run(2, rounds=short), "two")])
+
+    # 23 and 22 degrees of freedom: a night gives one to its own mean.
+    assert deviation(levels["speedup"]) == pytest.approx(stdev(map(math.log, WOBBLE)), rel=1e-3)
+    assert deviation(halves["speedup"]) == pytest.approx(stdev(map(math.log, WOBBLE[:6])), rel=1e-3)
+    assert levels["speedup"]["by"] == f"pytest -m e2e --regression, 2 runs, {run(1).at} to {run(2).at}"
+
+
+def test_runs_of_two_machines_are_two_measurements() -> None:
+    assert len(together([(run(1), "one"), (run(2, setup={**run().setup, "batch_size": "256"}), "two")])) == 2
 
 
 def test_a_run_is_added_to_what_was_measured_before_and_the_noisiest_is_replayed(
@@ -71,7 +88,8 @@ def test_a_run_that_is_there_already_is_replaced_and_numbers_stay_in_one_line(tm
         assert main([*sources, "--file", str(file)]) == 0
 
     recorded = json.loads(file.read_text())
-    assert len(recorded["measured"]["speedup"]) == 2 + 2
+    assert len(recorded["measured"]["speedup"]) == 2 + 1
+    assert len(recorded["measured"]["speedup"][-1]["nights"]) == 2
     assert max(map(len, file.read_text().splitlines())) > 80
     assert file.read_text().count("\n") < 120
 
@@ -92,7 +110,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
 )
 def test_a_run_that_says_nothing_about_noise_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        measured(run(**changes), "run")
+        together([(run(**changes), "run")])
 
 
 def test_a_run_of_other_worker_counts_has_no_such_figure() -> None:
