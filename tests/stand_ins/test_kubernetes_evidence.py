@@ -27,7 +27,6 @@ from tests.unit.recordings import sample
 NS = "ray"
 TOKEN = "4f1c9a77d0e2"
 DATA = Path(__file__).parents[1] / "data"
-HEAD = "demo-head-tx8rx"
 
 
 @dataclass
@@ -174,6 +173,19 @@ def test_ray_s_own_logs_are_read_inside_the_pods_of_the_right_cluster(api: Api) 
     assert texts == {"head", "worker"}
     asked = next(each for each in kubectl.asked if "exec" in each)
     assert asked[:7] == ("--kubeconfig", "/c", "--context", "ours", "--namespace", NS, "exec")
+
+
+def test_logs_by_hand_are_those_of_pods_of_ray_and_of_the_operator(api: Api, fake: FakeKubernetes) -> None:
+    kubectl = FakeTool("kubectl", lambda asked: f"==> raylet.out <==\n{TOKEN}\n")
+
+    found = evidence.logs(api, kubectl, NS, FakeEngine(says=lambda: {"minikube.txt": "Running"}), TOKEN)
+
+    assert {name.split("-")[0] for name in found} <= {"log", "ray", "events"}, "no engine, no job, no summary"
+    for pod in sample("pods-auth.json")["items"]:
+        name = pod["metadata"]["name"]
+        assert any(each.startswith(f"log-{name}-") for each in found)
+        assert found[f"ray-logs-{name}.txt"] == "==> raylet.out <==\n[redacted]\n"
+    assert not [name for name, text in found.items() if TOKEN in text]
 
 
 def test_the_token_is_in_none_of_the_texts_and_sent_to_the_dashboard_only(api: Api, dashboard: Dashboard) -> None:
