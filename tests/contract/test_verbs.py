@@ -23,7 +23,7 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits SIGINT ignored
 place = Path(sys.argv[1])
 sys.path[:0] = {paths!r}
-from fixtures.__main__ import main
+from fixtures.hand.main import main
 from fixtures.local import LocalProvider
 def make(settings, environ, kubeconfig):
     return LocalProvider(max(settings.workers), settings.cpus_per_worker, environ, places=[place])

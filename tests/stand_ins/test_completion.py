@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import __main__ as command
+from fixtures.hand import main as command
 from fixtures.hand.command_line import SHELLS
 
 

@@ -13,7 +13,7 @@ import pytest
 import fixtures.report.__main__
 from benchmarks import bench
 from fixtures import gate_commands, noise, work
-from fixtures.__main__ import VERBS, make_parser
+from fixtures.hand.main import VERBS, make_parser
 from fixtures.kubernetes.settings import KUBERNETES_OPTIONS
 from fixtures.plan import LOOK_LEVEL, looks
 from fixtures.settings import ALL_OPTIONS, OPTIONS, Settings, build

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures import __main__ as command
 from fixtures import verbs
 from fixtures.cluster import Problem
 from fixtures.errors import Infra
+from fixtures.hand import main as command
 from fixtures.settings import ALL_OPTIONS, Settings, build
 from tests.contract.fake import FakeMachine, FakeProvider
 
@@ -407,3 +410,15 @@ def test_a_run_is_told_what_the_verb_was_told_an_option_and_its_opposite_alike()
 
     assert sorted(told) == ["--cluster=kind", "--keep=always", "--no-monitoring", "--overcommit"]
     assert "--monitoring" in verbs.pytest_options({"monitoring": True})
+
+
+def test_without_the_packages_one_sentence_says_how_to_install_them() -> None:
+    bare = [sys.executable, "-S", "-m", "fixtures", "doctor"]  # -S: without site-packages
+
+    said = subprocess.run(
+        bare, check=False, cwd=command.ROOT, env={"PATH": ""}, capture_output=True, text=True, timeout=30
+    )
+
+    assert said.returncode == 1
+    assert said.stdout == ""
+    assert re.fullmatch(r"ERROR: \w+ is not installed for .*\. `make install` makes \.venv; .*\n", said.stderr)
