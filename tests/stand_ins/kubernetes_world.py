@@ -124,7 +124,7 @@ class Engine:
     def usable_cores(self) -> int | None:
         return 4 if self.owned else None
 
-    def import_image(self, node: str, archive: Path) -> None:
+    def import_image(self, nodes: Sequence[str], archive: Path, report: Report) -> None:
         raise AssertionError("the supply is played")
 
     def image_on(self, node: str, reference: str) -> str | None:

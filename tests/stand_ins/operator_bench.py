@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from fixtures.kubernetes.api import Api
+from fixtures.kubernetes.chart import Source
 from fixtures.kubernetes.operator import Operator
 from tests.stand_ins.fake_helm import NAME, FakeHelm
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
@@ -83,20 +84,24 @@ class Bench:
     lines: list[str] = field(default_factory=list)
 
     def operator(self, **options: Any) -> Operator:
-        given = {"given": self.folder / "chart", **options}
+        given: Path | None = options.pop("given", self.folder / "chart")
         return Operator(
             self.api,
             self.helm,
             namespace=NS,
             kubeconfig=Path("/c"),
             context="ours",
-            cache=self.folder / "cache",
-            **given,
+            source=Source(self.helm, self.folder / "cache", given),
+            **options,
         )
 
     def up(self) -> Operator:
-        operator = self.operator()
-        operator.up(self.lines.append)
+        return self.make(self.operator())
+
+    def make(self, operator: Operator) -> Operator:
+        """That operator, once it is available."""
+        operator.adopt_or_install(self.lines.append)
+        operator.wait_available(self.lines.append)
         return operator
 
     def changed(self) -> list[str]:

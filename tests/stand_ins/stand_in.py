@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,6 +67,16 @@ class StandIns:
         file = self._answers / "calls"
         lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
         return [line for line in lines if line.startswith(of)]
+
+
+def write_archive(path: Path, config: str, *tags: str) -> Path:
+    """An archive as `docker save` writes it, without its layers."""
+    text = json.dumps([{"Config": config, "RepoTags": list(tags), "Layers": []}]).encode()
+    with tarfile.open(path, "w") as tar:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(text)
+        tar.addfile(member, io.BytesIO(text))
+    return path
 
 
 def docker_ps(*names: str, image: str = "node:1", state: str = "running") -> str:

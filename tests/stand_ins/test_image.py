@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from fixtures.cluster import Report
 from fixtures.errors import Infra
 from fixtures.kubernetes.image import archive_digest, bring, digests_of_pods, provide, require_same_digest
 from fixtures.kubernetes.recipe import Recipe
+from tests.stand_ins.stand_in import write_archive
 
 DATA = Path(__file__).parents[1] / "data"
 NAME = "docker.io/ray-train-e2e/trainer:0123456789ab"
@@ -27,15 +26,6 @@ def silent(line: str) -> None:
     """Takes no notice."""
 
 
-def write_archive(path: Path, config: str, *tags: str) -> Path:
-    text = json.dumps([{"Config": config, "RepoTags": list(tags), "Layers": []}]).encode()
-    with tarfile.open(path, "w") as tar:
-        member = tarfile.TarInfo("manifest.json")
-        member.size = len(text)
-        tar.addfile(member, io.BytesIO(text))
-    return path
-
-
 class FakeNodes:
     """Nodes that keep what is imported, unless they are told to lie."""
 
@@ -44,10 +34,9 @@ class FakeNodes:
         self.liars = liars
         self.imported: list[str] = []
 
-    def import_image(self, node: str, archive: Path) -> None:
-        self.imported.append(node)
-        if node not in self.liars:
-            self.has[node] = archive_digest(archive, NAME)
+    def import_image(self, nodes: Sequence[str], archive: Path, report: Report) -> None:
+        self.imported += nodes
+        self.has.update({node: archive_digest(archive, NAME) for node in nodes if node not in self.liars})
 
     def image_on(self, node: str, reference: str) -> str | None:
         return self.has.get(node)

@@ -245,7 +245,7 @@ def test_an_archive_is_fed_to_containerd_for_this_platform_only(world: KindWorld
     (tmp_path / "image.tar").write_bytes(b"layers")
     world.answer("docker exec", feed=True)
 
-    world.engine().import_image("e2e-worker", tmp_path / "image.tar")
+    world.engine().import_image(["e2e-worker"], tmp_path / "image.tar", lambda _: None)
 
     assert world.calls("docker exec") == ["docker exec --interactive e2e-worker ctr --namespace=k8s.io images import -"]
     assert world.fed("docker exec") == "layers"

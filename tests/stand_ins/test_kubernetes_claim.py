@@ -13,6 +13,7 @@ from fixtures.errors import Infra
 from fixtures.kubernetes import manifest
 from fixtures.kubernetes.api import MANAGER, Api
 from fixtures.kubernetes.belongings import BELONGINGS, Belongings
+from fixtures.kubernetes.chart import Source
 from fixtures.kubernetes.context import ContextEngine
 from fixtures.kubernetes.lease import Lease
 from fixtures.kubernetes.monitoring import KubernetesMonitors
@@ -250,8 +251,9 @@ def survey(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Status:
     """The status of the recorded RayCluster, which is called demo."""
     for name, value in (("NAME", "demo"), ("DASHBOARD", "demo-dashboard"), ("HEAD_SERVICE", "demo-head-svc")):
         monkeypatch.setattr(f"fixtures.kubernetes.status.{name}", value)
+    helm = FakeHelm(scene.fake)
     operator = Operator(
-        scene.api, FakeHelm(scene.fake), namespace="ray", kubeconfig=None, context=None, cache=Path("cache")
+        scene.api, helm, namespace="ray", kubeconfig=None, context=None, source=Source(helm, Path("cache"))
     )
     ray, lease = KubeRayCluster(scene.api, "ray", "demo"), Lease(scene.api, "ray")
     ours = Belongings(scene.api, Space(scene.api, "ray"), ray, operator, lease, KubernetesMonitors(scene.api, "ray"))

@@ -74,11 +74,11 @@ def test_an_operator_of_ours_with_other_values_or_of_another_chart_is_upgraded(b
     other = tmp_path / "values.yaml"
     other.write_text(VALUES.read_text().replace("periodSeconds: 3", "periodSeconds: 4"))
 
-    bench.operator(values=other).up(ignore)
+    bench.make(bench.operator(values=other))
     assert bench.helm.verbs() == ["upgrade", "upgrade"]
 
     make_chart(tmp_path / "newer", version="1.7.1")
-    bench.operator(values=other, given=tmp_path / "newer").up(ignore)
+    bench.make(bench.operator(values=other, given=tmp_path / "newer"))
     assert bench.helm.verbs() == ["upgrade", "upgrade", "upgrade"]
 
 

@@ -117,8 +117,7 @@ def test_a_chart_that_cannot_be_had_does_not_matter_where_an_operator_runs_alrea
     operator = bench.operator(given=None)
     bench.helm.fails["pull"] = "Error: no such host"
 
-    operator.fetch()
-    operator.up(ignore)
+    bench.make(operator)
 
     assert not operator.owned
 
@@ -128,25 +127,9 @@ def test_a_chart_that_cannot_be_had_is_the_error_where_ours_is_to_be_installed(b
     operator = bench.operator(given=None)
 
     with pytest.raises(Infra, match=r"kuberay-operator 1.7.0 cannot be downloaded: .* no such host") as caught:
-        operator.up(ignore)
+        bench.make(operator)
 
     assert "--kuberay-chart" in caught.value.remedy
-
-
-def test_preflight_names_a_missing_helm_and_a_chart_that_is_none_at_once(bench: Bench, tmp_path: Path) -> None:
-    bench.helm.found = lambda: None  # type: ignore[method-assign]
-
-    problems = bench.operator(given=tmp_path / "absent").preflight()
-
-    assert [each.what.split(":")[0] for each in problems] == [
-        "helm is not on PATH.",
-        f"{tmp_path}/absent is no packed Helm chart",
-    ]
-    assert bench.operator().preflight() != ()
-
-
-def test_nothing_is_missing_where_helm_and_the_chart_are_there(bench: Bench) -> None:
-    assert bench.operator().preflight() == ()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fixtures.kubernetes.context import ContextEngine
 from fixtures.kubernetes.factory import make_engine, make_provider
 from fixtures.kubernetes.kind import KindEngine
 from fixtures.kubernetes.minikube import MinikubeEngine
-from fixtures.kubernetes.settings import KUBERNETES_OPTIONS, KubernetesSettings
+from fixtures.kubernetes.settings import KUBERNETES_OPTIONS, MINIKUBE_KUBERNETES, KubernetesSettings
 from fixtures.measurement import Run
 from fixtures.providers import make_provider as make_named
 from fixtures.settings import build
@@ -47,6 +47,16 @@ def test_every_option_of_a_cluster_reaches_its_engine(tmp_path: Path) -> None:
     assert isinstance(context, ContextEngine)
     assert (context.context, context.kubeconfig) == ("prod", file)
     assert make_engine("context", KubernetesSettings(), environ).context is None
+
+
+def test_kind_chooses_its_node_image_itself_unless_a_version_is_asked_for(tmp_path: Path) -> None:
+    def image(**settings: str) -> str | None:
+        made = make_engine("kind", KubernetesSettings(**settings), {"HOME": str(tmp_path)})  # type: ignore[arg-type]
+        assert isinstance(made, KindEngine)
+        return made.image
+
+    assert image() is None
+    assert image(kubernetes_version=MINIKUBE_KUBERNETES) == f"kindest/node:{MINIKUBE_KUBERNETES}"
 
 
 @pytest.mark.parametrize("name", ["minikube", "kind", "context"])
@@ -167,4 +177,4 @@ def test_the_end_to_end_tests_are_the_same_on_kubernetes(
     assert measured.cluster.provider == "minikube"
     assert measured.cluster.image == DIGEST
     assert "cluster=minikube" in measured.settings
-    ran.stdout.fnmatch_lines(["*Ray is up after * (minikube * s, image * s, operator * s, RayCluster * s, *"])
+    ran.stdout.fnmatch_lines(["*Ray is up after * (minikube * s, operator * s, image * s, RayCluster * s, *"])

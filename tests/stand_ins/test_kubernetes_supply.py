@@ -8,17 +8,19 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures.cluster import Report
 from fixtures.errors import Infra
 from fixtures.kubernetes.builders import Builder
+from fixtures.kubernetes.image import archive_digest
 from fixtures.kubernetes.settings import KubernetesSettings
 from fixtures.kubernetes.supply import Supply
-from tests.stand_ins.stand_in import StandIns
+from tests.stand_ins.stand_in import StandIns, write_archive
 
 DIGEST = f"sha256:{'a' * 64}"
 REGISTRY = "registry.example/me"
@@ -30,6 +32,7 @@ class Nodes:
     def __init__(self, name: str = "minikube", *, there: bool = False, has: Mapping[str, str] | None = None) -> None:
         self.name, self.there, self.has = name, there, dict(has or {})
         self.imported: list[str] = []
+        self.reference = ""
         self.own: Builder | None = None
 
     def exists(self) -> bool:
@@ -41,9 +44,9 @@ class Nodes:
     def image_on(self, node: str, reference: str) -> str | None:
         return self.has.get(node)
 
-    def import_image(self, node: str, archive: Path) -> None:
-        self.imported.append(node)
-        self.has[node] = DIGEST
+    def import_image(self, nodes: Sequence[str], archive: Path, report: Report) -> None:
+        self.imported += nodes
+        self.has.update(dict.fromkeys(nodes, archive_digest(archive, self.reference)))
 
 
 @pytest.fixture
@@ -53,6 +56,7 @@ def docker(tmp_path: Path) -> StandIns:
     programs.answer("docker image inspect", err="Error: No such image: it", code=1)
     built = json.dumps([{"Size": 1, "RepoDigests": [], "Config": {}}])
     programs.answer("docker build", "Step 1/1 : FROM scratch\n", then=_from_now_on(programs, built))
+    programs.answer("docker save", then=f"cp '{programs.place}/image.tar' \"$3\"\n")
     programs.answer("docker tag")
     programs.answer("docker push")
     return programs
@@ -73,7 +77,10 @@ def context(tmp_path: Path) -> Path:
 
 
 def supply(engine: Any, docker: StandIns, context: Path, **settings: Any) -> Supply:
-    return Supply(engine, KubernetesSettings(**settings), docker.environ, context=context)
+    made = Supply(engine, KubernetesSettings(**settings), docker.environ, context=context)
+    write_archive(docker.place / "image.tar", f"blobs/sha256/{DIGEST[7:]}", made.reference)  # what `docker save` gives
+    engine.reference = made.reference
+    return made
 
 
 def heard() -> list[str]:
@@ -87,22 +94,25 @@ def test_the_image_is_built_while_the_cluster_starts(docker: StandIns, context: 
 
     image.begin(said.append)
     until = time.monotonic() + 20
-    while not docker.calls("docker image inspect")[1:] and time.monotonic() < until:  # the cluster starts meanwhile
+    while not docker.calls("docker save") and time.monotonic() < until:  # the cluster starts meanwhile
         time.sleep(0.01)
 
     assert len(docker.calls(f"docker build --force-rm --tag {image.reference}")) == 1
-    assert said == ["image: step 1/1, FROM scratch"]
+    assert said == ["image: step 1/1, FROM scratch", f"saving image {image.reference}"]
+    image.stop()
 
 
 def test_what_was_built_is_brought_to_every_node_and_not_built_again(
     docker: StandIns, context: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = Nodes(has={"a": DIGEST, "b": DIGEST})
+    engine = Nodes()
     image = supply(engine, docker, context)
     image.begin(heard().append)
 
     assert image.bring(["a", "b"], heard().append) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
-    assert len(docker.calls("docker build")) == 1
+    assert (len(docker.calls("docker build")), len(docker.calls("docker save"))) == (1, 1)
+    assert engine.imported == ["a", "b"]
+    assert not Path(docker.calls("docker save")[0].split()[3]).parent.exists()
 
 
 def test_where_the_cluster_is_there_and_all_nodes_agree_nothing_is_built_or_asked(
@@ -139,7 +149,7 @@ def test_a_build_that_fails_ends_the_start_with_its_cause(docker: StandIns, cont
 
     with pytest.raises(Infra, match="No matching distribution") as failed:
         image.bring(["a"], heard().append)
-    assert "the image could not be built: `docker build` ended with exit code 1" in said[-1]
+    assert "there is no image: `docker build` ended with exit code 1" in said[-1]
     assert "--build-args" in failed.value.remedy
 
 
@@ -154,6 +164,19 @@ def test_a_build_that_nobody_waits_for_is_ended_and_nothing_of_it_runs_on(docker
 
     assert not any(thread.name == "image" for thread in threading.enumerate())
     image.stop()
+
+
+def test_an_archive_that_nobody_waits_for_is_ended_and_removed(docker: StandIns, context: Path) -> None:
+    docker.answer("docker save", then='touch "$3"; sleep 600\n')
+    image = supply(Nodes(), docker, context)
+    started = threading.Event()
+    image.begin(lambda line: started.set() if line.startswith("saving") else None)
+    assert started.wait(20)
+
+    image.stop()
+
+    assert not any(thread.name == "image" for thread in threading.enumerate())
+    assert not any(Path(call.split()[3]).parent.exists() for call in docker.calls("docker save"))
 
 
 def test_a_build_that_has_not_begun_yet_when_it_is_stopped_never_does(docker: StandIns, context: Path) -> None:

@@ -63,7 +63,7 @@ def test_everything_is_made_in_the_order_in_which_it_is_needed(world: World) -> 
     world.provider().up(world.said.append)
 
     assert world.steps == [
-        "begin image", "cluster", "capacity", "apply Namespace", "image", "apply CustomResourceDefinition", "operator",
+        "begin image", "cluster", "capacity", "apply Namespace", "apply CustomResourceDefinition", "operator", "image",
         "apply Secret", "apply RayCluster", "way", "apply Service", "Ray's nodes", "network",
     ]  # fmt: skip
 
@@ -79,7 +79,7 @@ def test_the_handle_is_what_the_rest_of_the_harness_needs(world: World) -> None:
     assert {each.name for each in cluster.nodes} == {each["metadata"]["name"] for each in world.server.pods()[1:]}
     assert (cluster.usable_cores, cluster.reserve, cluster.overcommitted) == (4, 1, False)
     assert [name for name, _ in cluster.phases] == [
-        "minikube", "image", "operator", "RayCluster", "dashboard", "network",
+        "minikube", "operator", "image", "RayCluster", "dashboard", "network",
     ]  # fmt: skip
     assert provider.load_image(world.said.append) == {"a": DIGEST}
     assert provider.trouble() == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -53,7 +54,7 @@ def test_an_archive_is_fed_to_the_nodes_own_runtime(world: World, tmp_path: Path
     world.answer("docker exec", feed=True)
     engine = world.engine(container_runtime=runtime)
 
-    engine.import_image("rig2-m02", archive(tmp_path))
+    engine.import_image(["rig2-m02"], archive(tmp_path), lambda _: None)
 
     assert world.calls("docker exec") == [command]
     assert world.fed("docker exec") == "layers"
@@ -62,12 +63,26 @@ def test_an_archive_is_fed_to_the_nodes_own_runtime(world: World, tmp_path: Path
 def test_an_import_that_fails_is_infra_with_the_runtimes_words(world: World, tmp_path: Path) -> None:
     world.answer("docker exec", err="ctr: no space left on device\n", code=1)
 
-    with pytest.raises(Infra, match="no space left on device"):
-        world.engine().import_image("rig2", archive(tmp_path))
-    with pytest.raises(Infra, match=r"missing\.tar cannot be read"):
-        world.engine().import_image("rig2", tmp_path / "missing.tar")
-    with pytest.raises(Infra, match="container runtime gvisor"):
-        world.engine(container_runtime="gvisor").import_image("rig2", archive(tmp_path))
+    for file, runtime, cause in (
+        (archive(tmp_path), "containerd", "no space left on device"),
+        (tmp_path / "missing.tar", "containerd", r"missing\.tar cannot be read"),
+        (archive(tmp_path), "gvisor", "container runtime gvisor"),
+    ):
+        with pytest.raises(Infra, match=cause):
+            world.engine(container_runtime=runtime).import_image(["rig2", "rig2-m02"], file, lambda _: None)
+
+
+def test_all_nodes_are_fed_at_once_and_each_says_when_it_has_the_image(world: World, tmp_path: Path) -> None:
+    both = "until [ $(grep -c '^docker exec' calls) = 2 ]; do sleep 0.02; done\n"  # would wait for ever one by one
+    world.answer("docker exec", then=both)
+    said: list[str] = []
+
+    world.engine().import_image(["rig2", "rig2-m02"], archive(tmp_path), said.append)
+
+    assert sorted(re.sub(r"\d+ s$", "N s", line) for line in said) == [
+        "image brought to rig2 in N s",
+        "image brought to rig2-m02 in N s",
+    ]
 
 
 def test_other_drivers_load_and_list_images_through_minikube(world: World, tmp_path: Path) -> None:
@@ -75,7 +90,7 @@ def test_other_drivers_load_and_list_images_through_minikube(world: World, tmp_p
     world.answer("minikube ssh", IMAGES)
     engine = world.engine(driver="kvm2")
 
-    engine.import_image("rig2-m02", archive(tmp_path))
+    engine.import_image(["rig2", "rig2-m02"], archive(tmp_path), lambda _: None)
 
     assert world.calls("minikube image") == [f"minikube image load {tmp_path}/image.tar --profile rig2"]
     assert engine.image_on("rig2-m02", "docker.io/e2e/trainer:4f1c") == DIGEST

@@ -145,6 +145,52 @@ def test_a_grandchild_that_holds_the_output_open_does_not_hold_the_stream() -> N
     assert time.monotonic() - began < 2.5
 
 
+def test_calls_that_run_together_each_read_the_file_from_its_beginning(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("layers")
+    calls = [("-c", f"cat > {tmp_path}/{name}") for name in "ab"]
+    done: list[int] = []
+
+    SHELL.run_together(calls, timeout=5, stdin=tmp_path / "in", on_end=done.append)
+
+    assert sorted(done) == [0, 1]
+    assert [(tmp_path / name).read_text() for name in "ab"] == ["layers", "layers"]
+
+
+def test_the_first_of_them_that_fails_is_named_and_the_others_are_ended(tmp_path: Path) -> None:
+    (tmp_path / "in").touch()
+    place = tmp_path / "child"
+    failing = f"while [ ! -s {place} ]; do sleep 0.01; done; echo disk full >&2; exit 4"
+
+    with pytest.raises(Infra, match=r"exit code 4: disk full\."):
+        SHELL.run_together(
+            [("-c", f"echo $$ > {place}; sleep 600"), ("-c", failing)],
+            timeout=5,
+            stdin=tmp_path / "in",
+            on_end=lambda index: pytest.fail(f"{index} did not end well"),
+        )
+
+    assert ended(child(place))
+
+
+def test_at_the_deadline_and_at_ctrl_c_all_of_them_are_ended(tmp_path: Path) -> None:
+    (tmp_path / "in").touch()
+
+    def interrupt(index: int) -> None:
+        raise KeyboardInterrupt
+
+    for first, raised in (("echo so far; sleep 600", TimedOut), ("true", KeyboardInterrupt)):
+        place = tmp_path / raised.__name__
+        with pytest.raises(raised):
+            SHELL.run_together(
+                [("-c", first), ("-c", f"echo $$ > {place}; sleep 600")],
+                timeout=0.5,
+                stdin=tmp_path / "in",
+                on_end=interrupt,
+            )
+        living = (each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE)
+        assert not any(str(place) in " ".join(each.cmdline()) for each in living)
+
+
 def test_what_is_cut_from_a_long_message_is_in_its_middle() -> None:
     text = shorten("cause: " + "x" * 5000 + " no such host")
 

@@ -90,6 +90,6 @@ def test_images_cannot_be_brought_onto_somebody_elses_nodes(tmp_path: Path) -> N
     engine = ContextEngine(None, None, {})
 
     with pytest.raises(Infra, match="not of our making") as error:
-        engine.import_image("node-1", tmp_path / "image.tar")
+        engine.import_image(["node-1"], tmp_path / "image.tar", lambda _: None)
     assert "registry" in error.value.remedy
     assert engine.image_on("node-1", "docker.io/e2e/trainer:1") is None

@@ -10,7 +10,7 @@ import pytest
 from fixtures.errors import UsageError
 from fixtures.hand.prerequisites import VERSION, wish
 from fixtures.hand.programs import OLDEST, PLATFORMS, old_enough, pinned, this_platform, version_in
-from fixtures.kubernetes.settings import KubernetesSettings
+from fixtures.kubernetes.settings import MINIKUBE_KUBERNETES
 
 PINS = pinned()
 
@@ -27,7 +27,7 @@ def test_every_program_has_a_sum_for_every_platform_and_says_where_it_was_publis
 
 def test_what_is_installed_is_new_enough_and_kubectl_is_of_the_default_cluster() -> None:
     assert all(old_enough(name, program.version) for name, program in PINS.items())
-    assert PINS["kubectl"].version == KubernetesSettings().kubernetes_version
+    assert PINS["kubectl"].version == MINIKUBE_KUBERNETES
     assert set(VERSION) == set(OLDEST) == {"docker", *PINS}
 
 

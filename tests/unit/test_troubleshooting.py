@@ -30,7 +30,6 @@ PASSED_ON = {
     "fixtures/kubernetes/context.py:stop": "the reason that `stop` gives",
     "fixtures/kubernetes/context.py:up": "the problems of its preflight",
     "fixtures/kubernetes/minikube_events.py:failure": "Minikube's own words",
-    "fixtures/kubernetes/operator.py:preflight": "the chart's error",
     "fixtures/kubernetes/owned.py:stop": "the reason that `stop` gives",
     "fixtures/kubernetes/preflight.py:found_by": "the error of what was asked",
     "fixtures/kubernetes/provider.py:_require_fit": "the problems of versions.handshake",
