@@ -28,9 +28,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "image")]
 
 import numpy as np  # noqa: E402 - after the paths
 
+from fixtures.links import AllReduce, Link, LinkPoint, SharedMemory  # noqa: E402
 from fixtures.measurement import Run  # noqa: E402
 from fixtures.resources import cpu_model, free_addresses  # noqa: E402
-from fixtures.scaling import RECORDED, Compute, ComputePoint, Link, LinkPoint, Overhead  # noqa: E402
+from fixtures.scaling import RECORDED, Compute, ComputePoint, Overhead  # noqa: E402
+from trainer.memory import FEW_RANKS, shared  # noqa: E402
 from trainer.ring import Ring  # noqa: E402
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -87,13 +89,15 @@ def update_seconds(loop: Any) -> float:
     return (time.perf_counter() - began) / updates
 
 
-def link_points(places: Sequence[tuple[str, Sequence[str]]]) -> list[LinkPoint]:
+def link_points(places: Sequence[tuple[str, Sequence[str]]], by: str = "ring") -> list[LinkPoint]:
     """Seconds of an all-reduce by bytes, between processes.
 
     Args:
         places: of each rank its address and the command that takes a process to it, such as `ip netns exec`.
+        by: "ring" or "memory".
     """
     command = [sys.executable, str(Path(__file__)), "--addresses", ",".join(address for address, _ in places)]
+    command += ["--by", by]
     started: list[subprocess.Popen[str]] = []
     try:
         for rank, (_, prefix) in enumerate(places):
@@ -110,17 +114,20 @@ def link_points(places: Sequence[tuple[str, Sequence[str]]]) -> list[LinkPoint]:
     return points
 
 
-def reduce_as(rank: int, addresses: tuple[str, ...]) -> list[float]:
+def reduce_as(rank: int, addresses: tuple[str, ...], by: str) -> list[float]:
     """Median seconds of an all-reduce for each size; runs in a process of its own for each rank."""
     os.sched_setaffinity(0, {CORES[rank % len(CORES)]})
     ring = Ring(rank, addresses)
+    adding = shared(ring, max(REDUCED)) if by == "memory" else ring
+    if adding is None:
+        sys.exit("these ranks share no memory")
     medians = []
     for size, calls in REDUCED.items():
         vector = np.ones(size // 4, np.float32)
         times = []
         for _ in range(WARM_UP + calls):
             began = time.perf_counter()
-            ring.all_reduce(vector)
+            adding.all_reduce(vector)
             times.append(time.perf_counter() - began)
         medians.append(median(times[WARM_UP:]))
     ring.barrier()
@@ -128,10 +135,11 @@ def reduce_as(rank: int, addresses: tuple[str, ...]) -> list[float]:
     return medians
 
 
-def loopback() -> dict[str, Any]:
-    """Ranks on loopback."""
-    points = [point for ranks in (2, 3, 4) for point in link_points([(each, ()) for each in free_addresses(ranks)])]
-    return fitted_link(points)
+def one_host(kind: type[AllReduce], by: str) -> dict[str, Any]:
+    """Ranks of this host."""
+    counts = range(2, FEW_RANKS + 1)
+    points = [point for n in counts for point in link_points([(each, ()) for each in free_addresses(n)], by)]
+    return fitted_link(kind, points)
 
 
 def veth() -> dict[str, Any]:
@@ -142,7 +150,7 @@ def veth() -> dict[str, Any]:
             points = link_points(places)
     except (OSError, subprocess.SubprocessError) as error:
         return {"skipped": f"no network namespaces: {error}"}
-    return fitted_link(points)
+    return fitted_link(Link, points)
 
 
 @contextmanager
@@ -165,13 +173,13 @@ def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, timeout=10)  # noqa: S607 - where it lies differs by distribution
 
 
-def fitted_link(points: Sequence[LinkPoint]) -> dict[str, Any]:
+def fitted_link(kind: type[AllReduce], points: Sequence[LinkPoint]) -> dict[str, Any]:
     """The fit beside all points; ranks that share a core, and vectors beyond the caches, are shown and not fitted."""
-    fit = Link.fit([each for each in points if each.ranks <= len(CORES) and each.bytes <= FITTED_BYTES])
+    fit = kind.fit([each for each in points if each.ranks <= len(CORES) and each.bytes <= FITTED_BYTES])
     return {"fit": asdict(fit), "fitted": {"ranks": len(CORES), "bytes": FITTED_BYTES}, **beside(fit, points)}
 
 
-def beside(fit: Compute | Link, points: Sequence[Any]) -> dict[str, Any]:
+def beside(fit: Compute | AllReduce, points: Sequence[Any]) -> dict[str, Any]:
     """Every point with its residual: modelled over measured, less 1."""
     residuals = fit.residuals(points)
     return {"points": [{**asdict(p), "residual": round(r, 4)} for p, r in zip(points, residuals, strict=True)]}
@@ -212,12 +220,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RECORDED)
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--addresses", help=argparse.SUPPRESS)
+    parser.add_argument("--by", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.rank is not None:
-        json.dump(reduce_as(options.rank, tuple(options.addresses.split(","))), sys.stdout)
+        json.dump(reduce_as(options.rank, tuple(options.addresses.split(",")), options.by), sys.stdout)
         return
     facts, jobs = machine(), overhead(options.results)
-    links = {"loopback": loopback(), "veth": veth()}
+    links = {"memory": one_host(SharedMemory, "memory"), "loopback": one_host(Link, "ring"), "veth": veth()}
     points = compute_points()
     from trainer.model import PARAMETERS  # noqa: PLC0415 - loads TensorFlow
 

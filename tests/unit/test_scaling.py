@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.errors import MissingFigure, UsageError
+from fixtures.links import AllReduce, Link, LinkPoint, SharedMemory
 from fixtures.scaling import (
     RECORDED,
     Compute,
     ComputePoint,
-    Link,
-    LinkPoint,
     Overhead,
     Scaling,
     ScalingModel,
@@ -36,6 +35,7 @@ SHARES = [(128, 2, False), (128, 16, False), (128, 128, False), (128, 16, True),
 times = st.floats(1e-6, 1e-2)
 computes = st.builds(Compute, times, times, times, times, times)
 links = st.builds(Link, times, st.floats(1e6, 1e10))
+memories = st.builds(SharedMemory, times, st.floats(1e6, 1e10))
 models = st.builds(ScalingModel, computes, links, st.integers(1_000, 10_000_000))
 counts = st.sampled_from([2, 4, 8, 16, 32, 64, 128])
 quick = settings(max_examples=30, deadline=None)
@@ -46,8 +46,8 @@ def computed(compute: Compute) -> list[ComputePoint]:
     return [ComputePoint(*each, compute.seconds(each[1], each[0], calls=each[2])) for each in SHARES]
 
 
-def reduced(link: Link) -> list[LinkPoint]:
-    """What a network with these constants would have measured."""
+def reduced(link: AllReduce) -> list[LinkPoint]:
+    """What ranks that are joined by this would have measured."""
     return [LinkPoint(n, size, link.seconds(n, size)) for n in (2, 4) for size in (64, 10_000_000)]
 
 
@@ -62,9 +62,9 @@ def test_a_fit_finds_the_compute_that_its_points_were_made_from(compute: Compute
 
 
 @quick
-@given(links)
-def test_a_fit_finds_the_link_that_its_points_were_made_from(link: Link) -> None:
-    fit = Link.fit(reduced(link))
+@given(links | memories)
+def test_a_fit_finds_the_link_that_its_points_were_made_from(link: AllReduce) -> None:
+    fit = type(link).fit(reduced(link))
 
     assert (fit.latency, fit.bandwidth) == pytest.approx((link.latency, link.bandwidth), rel=1e-3)
 
@@ -110,6 +110,20 @@ def test_the_all_reduce_is_the_rings() -> None:
     """2 (N - 1) messages, each of M / N bytes: for 4 ranks 6 latencies and 1.5 times the vector."""
     assert Link(1e-3, 1e6).seconds(4, 1_000_000) == pytest.approx(6e-3 + 1.5)
     assert MODEL.reduce_seconds(1) == 0
+
+
+def test_through_memory_a_rank_waits_at_one_barrier_writes_its_vector_and_reads_all() -> None:
+    """For 4 ranks 3 latencies and 5 times the vector."""
+    assert SharedMemory(1e-3, 1e6).seconds(4, 1_000_000) == pytest.approx(3e-3 + 5)
+    assert replace(MODEL, memory=SharedMemory(1e-3, 1e6)).reduce_seconds(1) == 0
+
+
+def test_few_ranks_of_one_host_add_up_through_memory_and_many_round_the_ring() -> None:
+    memory = SharedMemory(1e-5, 1e10)
+    model = replace(MODEL, memory=memory)
+
+    assert [model.reduce_seconds(n) for n in (2, 4)] == [memory.seconds(n, model.gradient) for n in (2, 4)]
+    assert model.reduce_seconds(8) == MODEL.reduce_seconds(8)
 
 
 @quick
@@ -200,12 +214,12 @@ def test_what_is_recorded_is_what_its_points_say() -> None:
 
     points = [without_residual(ComputePoint, each) for each in recorded["compute"]["points"]]
     assert vars(scaling.host.compute) == pytest.approx(vars(Compute.fit(points)))
-    for name, link in (("loopback", scaling.host.link), ("veth", scaling.veth)):
+    for name, link in (("memory", scaling.host.memory), ("loopback", scaling.host.link), ("veth", scaling.veth)):
         if link is not None:
             fitted, all_ = recorded["links"][name]["fitted"], recorded["links"][name]["points"]
             kept = [without_residual(LinkPoint, each) for each in all_]
             kept = [each for each in kept if each.ranks <= fitted["ranks"] and each.bytes <= fitted["bytes"]]
-            assert vars(link) == pytest.approx(vars(Link.fit(kept)))
+            assert vars(link) == pytest.approx(vars(type(link).fit(kept)))
 
 
 def without_residual(kind: Any, point: dict[str, Any]) -> Any:
@@ -242,6 +256,7 @@ def test_a_modelled_network_says_so_and_moves_no_more_than_the_ring_can() -> Non
     modelled = {name: model for name, model in slow.networks.items() if "modelled" in name}
 
     assert len(modelled) == 2
+    assert all(model.memory is None for model in modelled.values()), "hosts share no memory"
     assert modelled["10 Gbit/s, 50 us (modelled)"].link == Link(50e-6, 5e8)
     assert modelled["1 Gbit/s, 200 us (modelled)"].link == Link(200e-6, 1.25e8)
 
@@ -260,7 +275,7 @@ def test_the_command_prints_every_network_and_batch(capsys: pytest.CaptureFixtur
 
     out = capsys.readouterr().out
     for batch in (128, 512):
-        for name in ("one host, loopback (measured)", "10 Gbit/s, 50 us (modelled)", "1 Gbit/s, 200 us (modelled)"):
+        for name in ("one host (measured)", "10 Gbit/s, 50 us (modelled)", "1 Gbit/s, 200 us (modelled)"):
             assert f"{name}, global batch {batch}: stops scaling at" in out
 
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
+from fixtures.links import Link
 from fixtures.measurement import ClusterFacts, Failure, Measurement, Run
 from fixtures.noise import Noise
 from fixtures.plan import TrialSpec
-from fixtures.scaling import Compute, Link, ScalingModel
+from fixtures.scaling import Compute, ScalingModel
 from fixtures.settings import Settings, header
 from fixtures.work import TENSORS, Spread
 from trainer import schedule
