@@ -23,7 +23,8 @@ from fixtures.errors import Infra
 from fixtures.jobs import JobsClient
 from fixtures.jobs import Patience as JobsPatience
 from fixtures.kubernetes import leash
-from fixtures.kubernetes.forward import NodePort, Patience, PortForward, Target, reach
+from fixtures.kubernetes.forward import Patience, PortForward, Target
+from fixtures.kubernetes.route import NodePort, reach
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 TOKEN = "t0ken"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fixtures.errors import Infra
-from fixtures.kubernetes import forward, metrics_server
+from fixtures.kubernetes import forward, metrics_server, route
 from fixtures.kubernetes.api import Api, Denied
 from fixtures.kubernetes.monitoring import (
     GRAFANA,
@@ -261,7 +261,7 @@ def test_ray_is_told_where_a_browser_will_find_grafana(
 
 def test_grafana_is_forwarded_at_the_port_that_ray_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(forward, "reach", lambda *given, **more: asked.append((given, more)))
+    monkeypatch.setattr(route, "reach", lambda *given, **more: asked.append((given, more)))
     way(None).grafana(lambda _: None)
 
     ((host, node_port, target, token, _, patience), more) = asked[0]

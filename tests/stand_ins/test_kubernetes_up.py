@@ -15,7 +15,7 @@ import pytest
 
 from fixtures.cluster import Problem
 from fixtures.errors import Infra
-from fixtures.kubernetes import forward, lease
+from fixtures.kubernetes import lease, route
 from fixtures.kubernetes.tools import Completed
 from fixtures.kubernetes.versions import handshake
 from tests.stand_ins import kubernetes_world as played
@@ -348,7 +348,7 @@ def test_an_outage_that_is_over_is_evidence_and_no_trouble(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
     address = f"http://127.0.0.1:{world.server.node_port}"
-    monkeypatch.setattr(forward, "reach", lambda *_: Way(address, broken))
+    monkeypatch.setattr(route, "reach", lambda *_: Way(address, broken))
     provider = world.provider()
     provider.up(world.said.append)
 

@@ -17,6 +17,7 @@ from fixtures.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
 from fixtures.local import LocalProvider
 from fixtures.ray_state import parse_nodes
 from fixtures.resources import GIB, Machine, cpu_quota, memory_limit
+from fixtures.training_environment import trainer_digest
 
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=8 * GIB, disk=50 * GIB)
 
@@ -150,17 +151,16 @@ def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_i
     tmp_path: Path,
 ) -> None:
     image = put(tmp_path, {"trainer/__init__.py": "", "trainer/a.py": "1", "data/mnist.npz": "x"})
-    made = provider(ROOMY, image=image)
-    digests = [made._digest()]
+    digests = [trainer_digest(image)]
     put(image, {"trainer/a.py": "2"})
-    digests.append(made._digest())
+    digests.append(trainer_digest(image))
     put(image, {"data/mnist.npz": "y"})
-    digests.append(made._digest())
+    digests.append(trainer_digest(image))
 
     assert len(set(digests)) == 3
     (image / "data/mnist.npz").unlink()
     with pytest.raises(Infra, match=r"mnist\.npz cannot be read"):
-        made._digest()
+        trainer_digest(image)
 
 
 @pytest.mark.parametrize(

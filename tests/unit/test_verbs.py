@@ -3,61 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fixtures import verbs
 from fixtures.cluster import Problem
-from fixtures.errors import Infra
-from fixtures.hand import main as command
-from fixtures.settings import ALL_OPTIONS, Settings, build
 from tests.contract.fake import FakeMachine, FakeProvider
-
-WHOLE = FakeMachine(nodes=True, running=True, ray=True, kept=True)
-STOPPED = FakeMachine(nodes=True, kept=True)
-
-
-class Desk:
-    """Runs verbs one after the other on one machine.
-
-    Attributes:
-        machine: what outlives each of them.
-        settings: those of the last one.
-        replaced: the command that took its place.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.machine = FakeMachine()
-        self.settings = Settings()
-        self.replaced: list[str] = []
-
-    def run(self, *arguments: str, environ: Mapping[str, str] | None = None, **fake: Any) -> int:
-        def make(settings: Settings, environ: Mapping[str, str], kubeconfig: Path | None) -> FakeProvider:
-            self.settings = settings
-            return FakeProvider(max(settings.workers), settings.cpus_per_worker, machine=self.machine, **fake)
-
-        def replace(program: str, words: list[str], environ: dict[str, str]) -> None:
-            self.replaced = words
-
-        return command.main(arguments, environ or {}, make=make, root=self.root, replace=replace)
-
-    def left(self, machine: FakeMachine) -> None:
-        """What an earlier process left."""
-        self.machine = FakeMachine(machine.nodes, machine.running, machine.ray, machine.kept)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
+from tests.unit.desk import STOPPED, WHOLE, Desk, fail
 
 Say = pytest.CaptureFixture[str]
 
@@ -231,13 +183,6 @@ def test_a_cleanup_that_fails_does_not_hide_the_first_cause(
     assert said[-1].startswith("ERROR: The first cause.")
 
 
-def fail(cause: str) -> Callable[[object], None]:
-    def give_back(self: object) -> None:
-        raise Infra(cause)
-
-    return give_back
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -283,142 +228,3 @@ def test_a_project_file_that_cannot_be_read_is_refused(desk: Desk, capsys: Say) 
 
     assert desk.run("status") == 4
     assert "pyproject.toml cannot be read" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("verb", command.VERBS)
-def test_the_help_of_a_verb_has_examples(capsys: Say, verb: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        command.main([verb, "--help"], {})
-
-    assert ended.value.code == 0
-    assert f"python -m fixtures {verb}" in capsys.readouterr().out.partition("examples:")[2]
-
-
-@pytest.mark.parametrize("verb", [name for name, verb in command.VERBS.items() if verb.cluster])
-def test_the_help_of_a_verb_about_a_cluster_has_every_option_of_the_suite(capsys: Say, verb: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        command.main([verb, "--help"], {})
-
-    text = capsys.readouterr().out
-    assert ended.value.code == 0
-    assert all(f"  {option.flag} " in text or f"  {option.flag}\n" in text for option in ALL_OPTIONS)
-
-
-@pytest.mark.parametrize("example", [example for verb in command.VERBS.values() for example in verb.examples])
-def test_the_examples_of_the_help_are_accepted(desk: Desk, example: str) -> None:
-    given = command.make_parser().parse_args(shlex.split(example))
-    if not command.VERBS[given.verb].cluster:
-        return
-
-    values = {option.dest: getattr(given, option.dest) for option in ALL_OPTIONS}
-    assert build(values, {}, command.read_ini(desk.root)).cluster
-
-
-def test_run_measures_on_the_cluster_that_is_up_and_keeps_it(desk: Desk) -> None:
-    desk.left(WHOLE)
-
-    assert desk.run("run", "--workers=2,4", "--quick", "--kubeconfig=k") == 0
-
-    assert desk.replaced[1:5] == ["-m", "pytest", "-m", "e2e"]
-    assert desk.replaced[5:7] == [f"--rootdir={desk.root}", f"--config-file={desk.root}/pyproject.toml"]
-    assert set(desk.replaced[7:-1]) == {"--workers=2,4", "--quick", "--keep=always", "--kubeconfig=k"}
-    assert desk.replaced[-1] == f"{desk.root}/tests/e2e"
-
-
-def test_run_takes_the_cluster_away_if_that_is_asked_for(desk: Desk) -> None:
-    desk.left(WHOLE)
-
-    desk.run("run", "--keep=never")
-
-    assert [each for each in desk.replaced if each.startswith("--keep")] == ["--keep=never"]
-
-
-def test_run_without_a_cluster_starts_nothing(desk: Desk, capsys: Say) -> None:
-    assert desk.run("run") == 11
-
-    assert desk.replaced == []
-    assert capsys.readouterr().err == (
-        "ERROR: There is no cluster to measure on: there is nothing `up` with the same options brings one up.\n"
-    )
-
-
-def test_dashboard_prints_where_it_is_and_how_a_browser_gets_in(desk: Desk, capsys: Say) -> None:
-    desk.left(WHOLE)
-
-    assert desk.run("dashboard", "--print") == 0
-    assert capsys.readouterr().out == (
-        "Ray  http://127.0.0.1:1\n     paste this token into the page when it asks: secret-of-the-fake\n"
-    )
-    assert desk.run("dashboard", "--token") == 0
-    assert capsys.readouterr().out == "secret-of-the-fake\n"
-    assert desk.run("dashboard", "--json") == 0
-    assert json.loads(capsys.readouterr().out)[0]["address"] == "http://127.0.0.1:1"
-    assert desk.machine == WHOLE
-
-
-def test_dashboard_opens_nothing_without_a_screen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("webbrowser.open", fail("a browser was opened"))
-    desk.left(WHOLE)
-
-    assert desk.run("dashboard", environ={"SSH_CONNECTION": "somewhere"}) == 0
-
-
-def test_there_is_no_dashboard_without_a_cluster(desk: Desk, capsys: Say) -> None:
-    assert desk.run("dashboard") == 11
-    assert capsys.readouterr().err == "ERROR: No cluster of --cluster=fake is up. `up` brings one up.\n"
-
-
-def test_logs_prints_the_last_lines(desk: Desk, capsys: Say) -> None:
-    desk.left(WHOLE)
-
-    assert desk.run("logs", "raylet*", "--lines=1") == 0
-
-    assert capsys.readouterr().out == "==> raylet.out <==\nthree\n\n"
-    assert desk.machine == WHOLE
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (("logs",), 11, "There are no logs"),
-        (("logs", "--lines=0"), 4, "--lines='0': expected a whole number from 1 to 100,000."),
-        (("prerequisites", "k9s"), 4, "prerequisites 'k9s': expected some of kubectl"),
-    ],
-)
-def test_what_there_is_not_is_said(desk: Desk, capsys: Say, arguments: tuple[str, ...], code: int, said: str) -> None:
-    assert desk.run(*arguments) == code
-    assert said in capsys.readouterr().err
-
-
-def test_doctor_says_by_its_exit_code_whether_a_run_could_start(desk: Desk, capsys: Say) -> None:
-    for name in ("constraints.txt", "pyproject.toml"):
-        (desk.root / name).write_text((command.ROOT / name).read_text("utf-8"), "utf-8")
-    (desk.root / "image").symlink_to(command.ROOT / "image")
-
-    assert desk.run("doctor") == 0
-    assert "ready for --cluster=local" in capsys.readouterr().out
-    assert desk.run("doctor", "--json", problems=(Problem("No moon.", "Wait."),)) == 1
-    assert json.loads(capsys.readouterr().out)["missing"] == [{"what": "No moon.", "remedy": "Wait."}]
-
-
-def test_the_settings_of_doctor_are_checked_as_those_of_a_run(desk: Desk) -> None:
-    assert desk.run("doctor", "--workers=x") == 4
-
-
-def test_a_run_is_told_what_the_verb_was_told_an_option_and_its_opposite_alike() -> None:
-    told = verbs.pytest_options({"cluster": "kind", "overcommit": True, "monitoring": False})
-
-    assert sorted(told) == ["--cluster=kind", "--keep=always", "--no-monitoring", "--overcommit"]
-    assert "--monitoring" in verbs.pytest_options({"monitoring": True})
-
-
-def test_without_the_packages_one_sentence_says_how_to_install_them() -> None:
-    bare = [sys.executable, "-S", "-m", "fixtures", "doctor"]  # -S: without site-packages
-
-    said = subprocess.run(
-        bare, check=False, cwd=command.ROOT, env={"PATH": ""}, capture_output=True, text=True, timeout=30
-    )
-
-    assert said.returncode == 1
-    assert said.stdout == ""
-    assert re.fullmatch(r"ERROR: \w+ is not installed for .*\. `make install` makes \.venv; .*\n", said.stderr)

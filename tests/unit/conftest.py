@@ -1,0 +1,15 @@
+"""What several test files ask for by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.desk import Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A machine of its own."""
+    return Desk(tmp_path)

@@ -1,0 +1,54 @@
+"""A machine on which verbs are tried, one after the other: each is a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fixtures.errors import Infra
+from fixtures.hand import main as command
+from fixtures.settings import Settings
+from tests.contract.fake import FakeMachine, FakeProvider
+
+WHOLE = FakeMachine(nodes=True, running=True, ray=True, kept=True)
+STOPPED = FakeMachine(nodes=True, kept=True)
+
+
+class Desk:
+    """Runs verbs one after the other on one machine.
+
+    Attributes:
+        machine: what outlives each of them.
+        settings: those of the last one.
+        replaced: the command that took its place.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.machine = FakeMachine()
+        self.settings = Settings()
+        self.replaced: list[str] = []
+
+    def run(self, *arguments: str, environ: Mapping[str, str] | None = None, **fake: Any) -> int:
+        def make(settings: Settings, environ: Mapping[str, str], kubeconfig: Path | None) -> FakeProvider:
+            self.settings = settings
+            return FakeProvider(max(settings.workers), settings.cpus_per_worker, machine=self.machine, **fake)
+
+        def replace(program: str, words: list[str], environ: dict[str, str]) -> None:
+            self.replaced = words
+
+        return command.main(arguments, environ or {}, make=make, root=self.root, replace=replace)
+
+    def left(self, machine: FakeMachine) -> None:
+        """What an earlier process left."""
+        self.machine = FakeMachine(machine.nodes, machine.running, machine.ray, machine.kept)
+
+
+def fail(cause: str) -> Callable[[object], None]:
+    """A method that fails so."""
+
+    def give_back(self: object) -> None:
+        raise Infra(cause)
+
+    return give_back
