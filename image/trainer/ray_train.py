@@ -20,6 +20,7 @@ from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
 
 from trainer.progress import Progress, show  # noqa: E402
 from trainer.result import RankRecord  # noqa: E402
+from trainer.ring import said  # noqa: E402
 from trainer.telemetry import Telemetry  # noqa: E402
 from trainer.work import Work  # noqa: E402
 
@@ -100,7 +101,7 @@ def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
     except Exception as error:
         traceback.print_exc()
         # The driver has no TensorFlow, and could not even unpickle one of its exceptions.
-        raise RuntimeError(f"rank {rank}: {type(error).__name__}: {error}") from None
+        raise RuntimeError(f"rank {rank}: {said(error)}") from None
 
 
 def _say_nothing(event: Mapping[str, object]) -> None:

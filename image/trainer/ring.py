@@ -6,6 +6,7 @@ differ even in rounding. Two neighbours always send and receive at the same time
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import struct
@@ -26,6 +27,12 @@ _HELLO = struct.Struct("!4sII")
 
 class LostRank(ConnectionError):  # noqa: N818 - reads better where it is raised
     """A neighbour closed its socket or stayed silent."""
+
+
+def said(error: BaseException) -> str:
+    """What an error says; for one out of TensorFlow's graph what was raised there, below lines of its own."""
+    found = re.search(r"^LostRank: .*$", str(error), re.MULTILINE)
+    return found[0] if found else f"{type(error).__name__}: {error}"
 
 
 class Ring:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures import suite
-from fixtures.evidence import last_error, remove_evidence, write_evidence
+from fixtures.evidence import last_error, lost_rank, remove_evidence, write_evidence
 from tests.contract.fake import FakeProvider
 
 pytest_plugins = ["pytester"]
@@ -105,3 +105,27 @@ def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
 )
 def test_the_cause_in_a_log_is_its_last_exception_or_its_last_line(log: str, cause: str) -> None:
     assert last_error(log) == cause
+
+
+KILLED = (Path(__file__).parents[1] / "data" / "ray-job-killed-worker.txt").read_text(encoding="utf-8")
+
+
+def test_a_worker_that_was_killed_is_named_and_not_those_that_missed_it() -> None:
+    assert "UnknownError" in last_error(KILLED), "the symptom speaks last"
+
+    died = "Worker unexpectedly exits with a connection error code 2. End of file"
+    assert lost_rank(KILLED) == f"rank 1 was lost: its process 11091 died ({died})"
+
+
+def test_a_job_that_lost_nobody_names_no_rank() -> None:
+    assert lost_rank("") == ""
+    assert lost_rank("[Rank 0 Error Snippet]:\nRuntimeError: rank 0: ValueError: odd\n") == ""
+    assert lost_rank(KILLED.replace("worker process has died", "worker has ended")) == ""
+
+
+def test_of_several_ranks_the_one_whose_process_died_is_named_whichever_comes_first() -> None:
+    other = "[Rank 0 Error Snippet]:\nRuntimeError: rank 0: LostRank: rank 0: lost rank 1 (it closed the ring)\n"
+    said = KILLED[KILLED.index("[Rank 1 Error Snippet]") :].partition("\n\x1b")[0]
+
+    assert lost_rank(f"{other}{said}\n").startswith("rank 1 was lost: its process 11091 died")
+    assert lost_rank(f"{said}\n{other}").startswith("rank 1 was lost: its process 11091 died")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,16 @@ def test_a_failed_job_is_the_trainings_fault_only_when_its_own_command_failed(
     assert (failure.name, failure.kind) == ("run", kind)
     assert cause in failure.cause
     assert failure.remedy == "The job's log is in the evidence."
+
+
+def test_a_worker_that_was_killed_is_the_cause_and_no_fault_of_the_training() -> None:
+    killed = (Path(__file__).parents[1] / "data" / "ray-job-killed-worker.txt").read_text(encoding="utf-8")
+
+    (failure,) = measure(FakeJobs(lambda of: ended("FAILED", killed))).failures
+
+    assert failure.kind == "Infra"
+    assert "the job ended FAILED: rank 1 was lost: its process 11091 died (Worker unexpectedly" in failure.cause
+    assert "dmesg" in failure.remedy
 
 
 def test_data_that_is_damaged_is_the_machines_fault() -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fixtures.resources import free_addresses
 from trainer import ring
-from trainer.ring import LostRank, Ring
+from trainer.ring import LostRank, Ring, said
 
 T = TypeVar("T")
 LIMIT = 20.0
@@ -188,3 +188,10 @@ def test_a_stranger_who_connects_first_is_turned_away(greeting: bytes) -> None:
 def test_an_address_may_be_of_either_internet_protocol() -> None:
     assert ring._split("[::1]:80") == ("::1", 80)
     assert ring._split("10.0.0.1:80") == ("10.0.0.1", 80)
+
+
+def test_out_of_the_graph_comes_what_was_raised_there_and_not_tensorflows_word_for_it() -> None:
+    wrapped = RuntimeError("Graph execution error:\n\nLostRank: rank 0: lost rank 1 (it closed the ring)\nTraceback\n")
+
+    assert said(wrapped) == "LostRank: rank 0: lost rank 1 (it closed the ring)"
+    assert said(ValueError("odd")) == "ValueError: odd"
