@@ -95,6 +95,7 @@ def test_a_worker_that_was_killed_is_the_cause_and_no_fault_of_the_training() ->
 
     assert failure.kind == "Infra"
     assert "the job ended FAILED: rank 1 was lost: its process 11091 died (Worker unexpectedly" in failure.cause
+    assert failure.cause.endswith("End of file).")
     assert "dmesg" in failure.remedy
 
 
