@@ -174,6 +174,37 @@ def test_where_there_is_no_room_the_arithmetic_is_said_and_no_ray_is_started(wor
     assert not {"apply Secret", "apply RayCluster"} & set(world.steps)
 
 
+@pytest.mark.parametrize("key", ["node.kubernetes.io/not-ready", "node.cloudprovider.kubernetes.io/uninitialized"])
+def test_a_node_that_has_just_joined_is_waited_for_if_there_is_no_room_without_it(world: World, key: str) -> None:
+    fresh = {"apiVersion": "v1", **node("b", cpu="8", memory="32Gi")}
+    fresh["spec"]["taints"] = [{"key": key, "effect": "NoSchedule"}]
+    world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")}, fresh)
+    sleep = world.server.clock.sleep
+
+    def settle(seconds: float) -> None:
+        sleep(seconds)
+        fresh["spec"].pop("taints", None)
+        world.server.put(fresh)
+
+    world.server.clock.sleep = settle  # type: ignore[method-assign]
+
+    world.provider().up(world.said.append)
+
+    assert "no room yet: b will take pods in a moment" in world.said
+
+
+def test_a_node_that_never_takes_pods_is_waited_for_a_minute_and_named(world: World) -> None:
+    stuck = {"apiVersion": "v1", **node("b", cpu="8", memory="32Gi")}
+    stuck["spec"]["taints"] = [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]
+    world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")}, stuck)
+    began = world.server.clock.now()
+
+    with pytest.raises(Infra, match=r"b takes none \(taint node.kubernetes.io/not-ready\)"):
+        world.provider().up(world.said.append)
+
+    assert 60 <= world.server.clock.now() - began < 70
+
+
 @pytest.mark.parametrize("plural", ["nodes", "pods"])
 def test_a_user_of_one_namespace_leaves_it_to_the_scheduler_whether_there_is_room(world: World, plural: str) -> None:
     operator_of_somebody(world.server)
