@@ -80,7 +80,7 @@ class TensorFlowCollective:
     def __init__(self, rank: int, world_size: int) -> None:
         self._rank, self._world_size = rank, world_size
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        self._barrier = tf.function(lambda: self._reduce(tf.zeros(1), instance=2))
+        self._barrier = tf.function(lambda: self._reduce(tf.zeros(1), instance=2), autograph=False)
 
     def _reduce(self, vector: Any, instance: int) -> Any:
         return tf.raw_ops.CollectiveReduceV2(
@@ -108,7 +108,8 @@ class TensorFlowCollective:
         return gathered(data, self._rank, self._world_size, lambda each: self._sum_of(each, next(instances)))
 
     def _sum_of(self, numbers: Vector, instance: int) -> Vector:
-        total: Vector = tf.function(lambda: self._reduce(tf.constant(numbers), instance))().numpy()
+        add = tf.function(lambda: self._reduce(tf.constant(numbers), instance), autograph=False)
+        total: Vector = add().numpy()
         return total
 
     def timed_by(self, stopwatch: Stopwatch) -> bool:

@@ -136,10 +136,14 @@ class _Loop:
         self._variance = tf.Variable(tf.zeros_like(self._weights))
         self._step = tf.Variable(0, dtype=tf.int64)
         per_replica = positions.stop - positions.start
-        self._epoch = tf.function(self._epoch_graph, input_signature=[tf.TensorSpec((None, per_replica), tf.int32)])
+        # No function here is translated by AutoGraph: it takes a while, and leaves its translations in files.
+        self._epoch = tf.function(
+            self._epoch_graph, input_signature=[tf.TensorSpec((None, per_replica), tf.int32)], autograph=False
+        )
         self._classify = tf.function(
             lambda images: tf.argmax(model.logits(self._weights, tf.cast(images, tf.float32) / 255), 1, tf.int32),
             input_signature=[tf.TensorSpec((EVALUATION_BATCH, 28, 28, 1), tf.uint8)],
+            autograph=False,
         )
 
     def _reduced_gradient(self, weights: Any, samples: Any) -> tuple[Any, Any]:
@@ -156,10 +160,9 @@ class _Loop:
     def _epoch_graph(self, batches: Any) -> tuple[Any, Any]:
         """One Adam update per row of `batches` (updates, per-replica batch): losses, samples really used."""
         updates = tf.shape(batches)[0]
-        losses = tf.TensorArray(tf.float32, size=updates)
-        used = tf.TensorArray(tf.int32, size=updates)
-        for update in tf.range(updates):
-            samples = batches[update]
+
+        def update(number: Any, losses: Any, used: Any) -> tuple[Any, Any, Any]:
+            samples = batches[number]
             loss, gradient = self._reduced_gradient(self._weights.read_value(), samples)
             self._step.assign_add(1)
             step = tf.cast(self._step, tf.float32)
@@ -175,8 +178,10 @@ class _Loop:
                 epsilon=EPSILON,
                 grad=gradient,
             )
-            losses = losses.write(update, loss)
-            used = used.write(update, samples)
+            return number + 1, losses.write(number, loss), used.write(number, samples)
+
+        kept = tuple(tf.TensorArray(kind, size=updates) for kind in (tf.float32, tf.int32))
+        _, losses, used = tf.while_loop(lambda number, *_: number < updates, update, (0, *kept))
         return losses.stack(), used.stack()
 
     def build(self) -> None:
@@ -194,7 +199,7 @@ class _Loop:
         puts one of the millions of activations on the other side of one, and two equal processes can part by 0.004
         of the change within twenty updates (measured); in double precision they stay together to 3e-15.
         """
-        gradient_of = tf.function(self._reduced_gradient)
+        gradient_of = tf.function(self._reduced_gradient, autograph=False)
         weights = tf.Variable(tf.cast(self._initial, tf.float64))
         gradients = []
         for batch in self._batches(epoch=0)[:PROBE_UPDATES]:

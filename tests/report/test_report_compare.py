@@ -15,7 +15,6 @@ from fixtures.report.compare import Named, difference, table, verdict
 from fixtures.report.compare_page import change_chart, compare_markdown, compare_page
 from fixtures.summary import summarise
 from fixtures.verdict import Outcome
-from tests.report.golden import assert_golden, structure
 from tests.unit.trials import SETTINGS, SPREAD, measurement, on, run, slowed, spec, timing_round
 
 
@@ -156,13 +155,8 @@ def test_each_later_run_is_compared_with_the_first_and_the_worst_decides() -> No
     ]
 
 
-def test_the_page_and_the_markdown_of_a_comparison() -> None:
-    runs = three()
-    found = [difference(runs[0], each) for each in runs[1:]]
-
-    assert_golden("compare.html", structure(compare_page(runs, found)))
-    assert_golden("compare.md", compare_markdown(runs, found))
-    assert change_chart(runs).svg.count("<use") >= 3 * 3
+def test_the_chart_of_a_comparison_has_a_mark_for_each_run() -> None:
+    assert change_chart(three()).svg.count("<use") >= 3 * 3
 
 
 def save(folder: Path, measured: Run) -> str:

@@ -17,13 +17,11 @@ from fixtures.night import Metric
 from fixtures.regression import Past
 from fixtures.report.__main__ import main
 from fixtures.report.markdown import markdown
-from fixtures.report.page import Material, page
 from fixtures.report.past import past_chart
 from fixtures.report.past_table import past_table, past_words
 from fixtures.report.sentences import headline
 from fixtures.summary import Summary, summarise, with_history
 from fixtures.verdict import Outcome
-from tests.report.golden import assert_golden, structure
 from tests.unit.nights import SPEEDUP, entry, equal_nights, night
 from tests.unit.trials import SETTINGS, SPREAD, run, slowed, timing_round
 
@@ -215,20 +213,6 @@ def test_the_reports_that_are_made_again_know_the_history_and_the_commit_of_the_
     assert "No earlier run compares with this one." in made
     assert "No comparable history yet: 0 of 12 nights" in made
     assert "feed1234beef" in (tmp_path / "summary.md").read_text(encoding="utf-8")
-
-
-def test_the_history_of_a_page_and_of_its_markdown_as_wholes() -> None:
-    entries = [entry(number) for number in range(1, REFERENCE + 2)]
-    entries[-1] = replace(entries[-1], outcome="REGRESSION", versions={"ray": "2.61.0", "kernel": "6.18"})
-    nights = [each.night for each in entries]
-    judged = with_history(summary_of(), judge(nights[:-1], replace(nights[-1], measures=night(20, 1.4).measures)))
-    past = chronicle(entries, levels=True)
-
-    made = structure(page(Material(judged, past=past)))
-
-    assert_golden("history.html", made[made.index('<section id="history-section"') :])
-    said = markdown(judged, past)
-    assert_golden("history.md", said[said.index("<details><summary>History") : said.index("<details><summary>Config")])
 
 
 def test_the_markdown_has_the_latest_runs_folded() -> None:

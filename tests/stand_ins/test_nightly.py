@@ -21,7 +21,6 @@ from fixtures.measurement import Failure
 from fixtures.nightly import AUTHOR, MEASUREMENT, Action, Issue, annotation, job_code, main, plan, run, summary
 from fixtures.results import result_files
 from fixtures.summary import summarise, with_history
-from tests.report.golden import assert_golden
 from tests.unit import trials
 from tests.unit.nights import SPEEDUP
 from tests.unit.trials import SPREAD, timing_round
@@ -104,10 +103,6 @@ def test_the_summary_has_the_verdict_the_figures_and_what_the_history_says() -> 
     assert "| 2 | REGRESSION | 1.81x | 1.80 to 1.82 | 1.92x | 3 |" in said
     assert "- **drop**: The speedup of 2 workers" in said
     assert "- A note." in said
-
-
-def test_the_summary_of_a_run_as_a_whole() -> None:
-    assert_golden("nightly.md", summary(results(5.5, DROP, GONE)))
 
 
 def test_the_summary_of_a_run_that_left_nothing_says_so() -> None:

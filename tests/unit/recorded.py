@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 from fixtures.measurement import Run
 
-FILE = Path(__file__).parents[1] / "data" / "measurements-quick.json.gz"
+DATA = Path(__file__).parents[1] / "data"
+FILE = DATA / "measurements-quick.json.gz"
 """A quick run of 2 and 4 workers on two busy cores: every round disturbed, the count of 4 not applicable."""
 
 
@@ -19,3 +21,19 @@ def recorded_text() -> str:
 def recorded() -> Run:
     """The run."""
     return Run.from_json(recorded_text())
+
+
+NIGHTS = DATA / "nights.json.gz"
+"""The history of twelve nights of one afternoon, `--regression --rounds=6`, of one machine and one suite."""
+NIGHT = {"equal": DATA / "night-equal.json.gz", "slowed": DATA / "night-slowed.json.gz"}
+"""Two more nights after them: one alike, and one whose workers were delayed by `--inject-slowdown=0.15`."""
+
+
+def put_night(folder: Path, name: str) -> Path:
+    """A folder of reports as such a night left it: its measurements, and the history of the twelve before."""
+    (folder / "results").mkdir(parents=True)
+    (folder / "results" / "measurements.json").write_bytes(gzip.decompress(NIGHT[name].read_bytes()))
+    (folder / "history").mkdir()
+    for file, entry in json.loads(gzip.decompress(NIGHTS.read_bytes())).items():
+        (folder / "history" / file).write_text(json.dumps(entry), encoding="utf-8")
+    return folder

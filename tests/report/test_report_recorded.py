@@ -1,0 +1,76 @@
+"""Reports of real nights: what the gate said of them, and the pages, Markdown and summaries as wholes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fixtures.history import History
+from fixtures.measurement import Run
+from fixtures.nightly import summary as nightly_summary
+from fixtures.regression import FOLDER, Past
+from fixtures.report.__main__ import main
+from fixtures.results import result_files
+from fixtures.scaling import Scaling
+from fixtures.summary import Summary, summarise
+from fixtures.verdict import Outcome
+from fixtures.work import Spread
+from tests.report.golden import assert_golden, structure
+from tests.unit.recorded import put_night
+
+Say = pytest.CaptureFixture[str]
+
+
+def judged(reports: Path) -> Summary:
+    """A night beside the history that its folder has."""
+    run = Run.from_json((reports / "results" / "measurements.json").read_text(encoding="utf-8"))
+    made = summarise(run, Spread.load(), Scaling.load().host)
+    return Past(History(reports / FOLDER), None, asked=True).judged(made)
+
+
+def test_a_night_like_the_twelve_before_raises_no_alarm(tmp_path: Path) -> None:
+    night = judged(put_night(tmp_path, "equal"))
+
+    assert night.judgement is not None
+    assert night.judgement.comparable == 12
+    assert night.judgement.alarms == ()
+    assert night.verdict.outcome is Outcome.PASS
+
+
+def test_a_night_whose_workers_were_delayed_is_a_regression_and_says_that_they_were(tmp_path: Path) -> None:
+    night = judged(put_night(tmp_path, "slowed"))
+
+    assert night.judgement is not None
+    assert ("speedup", "drop") in {(each.metric.name, each.kind) for each in night.judgement.findings}
+    assert night.verdict.outcome is Outcome.REGRESSION
+    assert night.settings.inject_slowdown == 0.15
+    assert night.run.rerun_from is not None, "it was seen again in a rerun of the same night"
+
+
+def test_the_page_and_the_markdown_of_a_night_with_its_history(tmp_path: Path, capsys: Say) -> None:
+    reports = put_night(tmp_path, "slowed")
+
+    assert main([str(reports)]) == 0
+
+    assert "REGRESSION" in capsys.readouterr().out
+    made = structure((reports / "report.html").read_text(encoding="utf-8"))
+    assert_golden("history.html", made[made.index('<section id="history-section"') :])
+    assert_golden("history.md", (reports / "summary.md").read_text(encoding="utf-8"))
+
+
+def test_the_page_and_the_markdown_of_a_comparison(tmp_path: Path, capsys: Say) -> None:
+    runs = [str(put_night(tmp_path / name, name)) for name in ("equal", "slowed")]
+
+    assert main(["compare", *runs, "--output", str(tmp_path)]) == 1
+
+    assert "REGRESSION" in capsys.readouterr().out
+    assert_golden("compare.html", structure((tmp_path / "compare.html").read_text(encoding="utf-8")))
+    assert_golden("compare.md", (tmp_path / "compare.md").read_text(encoding="utf-8"))
+
+
+def test_the_summary_of_a_nightly_job(tmp_path: Path) -> None:
+    results = result_files(judged(put_night(tmp_path, "slowed")))["comparison.json"]
+
+    assert_golden("nightly.md", nightly_summary(json.loads(json.dumps(results))))
