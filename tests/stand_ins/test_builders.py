@@ -191,6 +191,17 @@ def test_other_lines_are_not(line: str) -> None:
     assert progress(line) is None
 
 
+def test_a_step_that_is_named_again_is_reported_once(programs: StandIns, recipe: Recipe) -> None:
+    lacks(programs)
+    programs.answer("docker build", err="#5 [1/5] FROM base\n#6 [2/5] RUN pip\n#5 [1/5] FROM base\n")
+    said: list[str] = []
+
+    with pytest.raises(Infra, match="Docker has no image"):
+        docker(programs).build(recipe, said.append, fresh=False)
+
+    assert said == ["image: step 1/5, FROM base", "image: step 2/5, RUN pip"]
+
+
 class Primary:
     """What the primary node lists, look by look; the last answer is repeated."""
 
@@ -210,7 +221,7 @@ def test_minikube_builds_on_its_primary_node_and_the_node_is_asked(programs: Sta
     minikube(programs, None, "sha256:a").build(recipe, silent, fresh=False)
 
     assert programs.calls() == [
-        f"minikube image build --profile bench --node bench --tag {recipe.reference} "
+        f"minikube image build --profile bench --node bench --file Dockerfile --tag {recipe.reference} "
         f"--build-opt=opt=build-arg:PYTHON=3.11 --build-opt=opt=build-arg:VERSION={recipe.hash} {recipe.context}"
     ]
 

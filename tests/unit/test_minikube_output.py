@@ -8,7 +8,7 @@ import re
 import pytest
 
 from fixtures.errors import Infra
-from fixtures.kubernetes.minikube_events import REMEDIES, Progress, failure, parse_event
+from fixtures.kubernetes.minikube_events import REMEDIES, Event, Progress, failure, parse_event
 from fixtures.kubernetes.minikube_state import Shape, not_running, parse_names, parse_profile
 from fixtures.kubernetes.tools import Completed
 from tests.stand_ins.stand_in import DATA, recorded
@@ -44,6 +44,7 @@ def cause_and_remedy(name: str, code: int) -> Infra:
         ),
         ("minikube-start-err-nobinaries", 48, "INET_LOOKUP_HOST.*dl.k8s.io/release/v1.34.3", "Minikube's cache"),
         ("minikube-start-err-noimage", 48, "INET_LOOKUP_HOST.*no such host", "MINIKUBE_BASE_IMAGE"),
+        ("minikube-start-err-retry", 80, "GUEST_PROVISION.*create kic node.*exited unexpectedly", "did not come up"),
         ("minikube-start-err-flag", 14, "exit code 14: Error: unknown flag: --no-such-flag", "--node-memory"),
     ],
 )
@@ -68,6 +69,26 @@ def test_the_first_fatal_event_is_the_cause_and_the_second_its_echo() -> None:
 
     assert [event.exit_code for event in progress.events if event.exit_code] == [63, 14]
     assert "exit code 63" in cause_and_remedy("minikube-start-err-nodocker", 14).cause
+
+
+def test_a_node_that_was_tried_twice_failed_with_what_the_first_attempt_said() -> None:
+    """Under Podman: the second attempt failed at the volume that the first had left."""
+    progress, said = heard("minikube-start-err-retry.jsonl")
+
+    assert "volume already exists" in said[-1]
+    assert "volume" not in cause_and_remedy("minikube-start-err-retry", 80).cause
+    assert not any("\x1b" in event.message for event in progress.events)
+    assert 'minikube: node 1 of 2: Stopping node "ray-train-e2e" ...' in said
+
+
+def test_a_first_attempt_at_a_node_that_came_up_after_all_is_not_the_cause_of_another_nodes_failure() -> None:
+    steps = [Event("step", f'Starting "{node}" node', step=3, total=19) for node in ("one", "two")]
+    retried = Event("error", "StartHost failed, but will try again: the first node was slow")
+    fatal = Event("error", "the second node is broken", exit_code=80, reason="GUEST_NODE_ADD")
+
+    error = failure("minikube start", Completed(80, "", ""), [steps[0], retried, steps[1], fatal])
+
+    assert error.cause == "minikube start failed with GUEST_NODE_ADD (exit code 80): the second node is broken."
 
 
 def test_log_lines_on_the_error_output_are_not_taken_for_the_cause() -> None:
