@@ -17,6 +17,7 @@ deferred.defer()
 import ray  # noqa: E402 - after the stand-in
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context  # noqa: E402
 from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
+from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy  # noqa: E402
 
 from trainer.progress import Progress, show  # noqa: E402
 from trainer.result import RankRecord  # noqa: E402
@@ -38,12 +39,27 @@ dies, which the end of the job does as well.
 """
 
 
+class _FixedSize(FixedScalingPolicy):  # type: ignore[misc]
+    """N workers, and no actor of Ray Data's that would ask an autoscaler for their nodes: there is none."""
+
+    def _send_resource_request(self) -> None:
+        """Nobody to ask."""
+
+    def _maybe_send_resource_request(self) -> None:
+        """Nobody to remind."""
+
+    def _cancel_resource_request(self) -> None:
+        """Nothing was asked for."""
+
+
 class _Trainer(TensorflowTrainer):  # type: ignore[misc]
-    """Ray's trainer without helper actors that have nothing to do here."""
+    """Ray's trainer without helper actors that have nothing to do here; it has no public switch for them (2.60)."""
 
     def _create_default_callbacks(self) -> list[Any]:
-        """Ray Train has no public switch for them (2.60); should this method go, they run as always."""
         return [each for each in super()._create_default_callbacks() if type(each).__name__ not in UNNEEDED]
+
+    def _initialize_and_run_controller(self, **given: Any) -> Any:
+        return super()._initialize_and_run_controller(**given | {"scaling_policy": _FixedSize(self.scaling_config)})
 
 
 def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -> tuple[RankRecord, ...]:

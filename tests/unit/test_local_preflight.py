@@ -15,9 +15,10 @@ from fixtures import local, processes
 from fixtures.errors import Infra
 from fixtures.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
 from fixtures.local import LocalProvider
+from fixtures.monitoring.embedded import Monitors
 from fixtures.ray_state import parse_nodes
 from fixtures.resources import GIB, Machine, cpu_quota, memory_limit
-from fixtures.training_environment import trainer_digest
+from fixtures.training_environment import UNWATCHED, trainer_digest
 
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=8 * GIB, disk=50 * GIB)
 
@@ -216,6 +217,18 @@ def test_the_clusters_environment_has_nothing_of_the_users_but_a_few_names(tmp_p
     assert (ours["RAY_AUTH_MODE"], ours["RAY_AUTH_TOKEN"]) == ("token", "token")
     assert ours["PYTHONPATH"].endswith("image")
     assert ours[processes.TAG] == "rte-1"
+
+
+@pytest.mark.parametrize(("monitors", "quiet"), [(None, True), (Monitors("/usr/bin"), False)])
+def test_rays_dashboard_measures_seldom_unless_somebody_draws_it(
+    tmp_path: Path, monitors: Monitors | None, quiet: bool
+) -> None:
+    run = tmp_path / "rte-1"
+    run.mkdir()
+
+    ours = LocalProvider(1, 1, {}, monitors=monitors)._environment(run, "token")
+
+    assert all((name in ours) is quiet for name in UNWATCHED)
 
 
 def test_evidence_is_the_ends_of_logs_without_the_token_and_within_bounds(tmp_path: Path) -> None:

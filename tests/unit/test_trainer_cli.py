@@ -87,6 +87,52 @@ def test_the_stand_in_for_tensorflow_gives_way_to_the_real_one() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=IMAGE, check=True, timeout=30)
 
 
+def test_ray_data_is_not_loaded_and_whatever_is_imported_from_it_is_a_class_that_does_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "__init__.py").touch()
+    code = (
+        "import sys\n"
+        "from trainer import deferred\n"
+        "deferred.defer()\n"
+        "deferred.defer()\n"
+        "assert len([each for each in sys.meta_path if type(each).__module__ == 'trainer.deferred']) == 1\n"
+        "import ray.data\n"
+        "from ray.data import Dataset\n"
+        "from ray.data._internal.execution import interfaces, context\n"
+        "from ray.data.context import DataContext\n"
+        "assert not isinstance(3, Dataset) and Dataset is ray.data.Dataset\n"
+        "assert DataContext.get_current() is None\n"
+        "assert DataContext.__name__ == 'DataContext' and DataContext.__module__ == 'ray.data.context'\n"
+    )
+
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{tmp_path}:{IMAGE}"},
+        cwd=tmp_path,
+        check=True,
+        timeout=30,
+    )
+
+
+def test_whoever_uses_pandas_after_all_gets_the_real_one(tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("DataFrame = 'real'\n")
+    code = (
+        "import sys\n"
+        "from trainer import deferred\n"
+        "deferred.defer()\n"
+        "import pandas\n"
+        "assert pandas.DataFrame == 'real' and sys.modules['pandas'] is not pandas\n"
+    )
+
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": f"{tmp_path}:{IMAGE}"},
+        cwd=tmp_path,
+        check=True,
+        timeout=30,
+    )
+
+
 def test_tensorflow_is_imported_without_keras_which_can_be_imported_later(tmp_path: Path) -> None:
     (tmp_path / "keras.py").touch()
     (tmp_path / "tensorflow.py").write_text("try:\n    import keras\nexcept ImportError:\n    alone = True\n")
