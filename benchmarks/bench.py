@@ -11,6 +11,7 @@ The raw measurements are written after each round, so that a run that was cut of
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import shlex
@@ -22,7 +23,7 @@ from types import FrameType
 
 import psutil
 
-from benchmarks.rounds import GROUPS, WORKERS, Bench, Host
+from benchmarks.rounds import GROUPS, VARIANTS, WORKERS, Bench, Host
 from benchmarks.session import CPUS, ROOT, Session, Trials
 from benchmarks.table import render
 from benchmarks.targets import all_met, facts, judge, prove
@@ -80,6 +81,9 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
     host = read_host()
     if host.cores < WORKERS:
         raise Infra(f"The bench needs {WORKERS} usable cores, this machine has {host.cores}.")
+    packages = {package for _, package in VARIANTS.values()} if "variants" in options.only else ()
+    if missing := sorted(each for each in packages if importlib.util.find_spec(each) is None):
+        raise Infra(f"The variants need {', '.join(missing)}, which is not installed.", "`make bench` installs it.")
     live = sys.stdout.isatty()
     display = Display(_write, live=live)
     provider = LocalProvider(WORKERS, CPUS, environ)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench, rank
-from benchmarks.rounds import GROUPS, VARIANTS
+from benchmarks.rounds import GROUPS, VARIANTS, Host
 from benchmarks.variants import common
 from tests.unit import benches
 from trainer.result import BrokenResult
@@ -132,3 +132,17 @@ def test_a_report_of_a_damaged_file_names_what_is_missing(tmp_path: Path, capsys
 
     assert bench.main(["--report", str(file)]) == 1
     assert capsys.readouterr().err == "Bench.command is missing from the result.\n"
+
+
+def test_a_variant_whose_package_is_missing_is_said_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "read_host", lambda: Host("a processor", 2, 24.0, "Linux"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tf_keras" else name)
+    monkeypatch.setattr(bench, "LocalProvider", None)
+
+    assert bench.main([]) == 1
+
+    assert capsys.readouterr().err == (
+        "The variants need tf_keras, which is not installed. `make bench` installs it.\n"
+    )
