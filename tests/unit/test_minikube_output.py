@@ -71,6 +71,12 @@ def test_the_first_fatal_event_is_the_cause_and_the_second_its_echo() -> None:
     assert "exit code 63" in cause_and_remedy("minikube-start-err-nodocker", 14).cause
 
 
+def test_a_podman_that_does_not_answer_is_not_told_to_start_docker_alone() -> None:
+    event = Event("error", 'exec: "sudo": not found', exit_code=63, reason="PROVIDER_PODMAN_NOT_RUNNING")
+
+    assert "`sudo -n podman version`" in failure("minikube start", Completed(63, "", ""), [event]).remedy
+
+
 def test_a_node_that_was_tried_twice_failed_with_what_the_first_attempt_said() -> None:
     """Under Podman: the second attempt failed at the volume that the first had left."""
     progress, said = heard("minikube-start-err-retry.jsonl")

@@ -13,6 +13,15 @@ from trainer.__main__ import MNIST, _without, parse
 IMAGE = Path(__file__).parents[2] / "image"
 
 
+def run(code: str, libraries: Path = IMAGE) -> None:
+    """Run Python code in a process of its own that finds the trainer, and before it what lies in `libraries`.
+
+    Its own assertions fail the test: a failure ends the process with a code, which is an error here.
+    """
+    environ = {"PYTHONPATH": f"{libraries}:{IMAGE}"}
+    subprocess.run([sys.executable, "-c", code], env=environ, cwd=libraries, check=True, timeout=30)
+
+
 def test_the_defaults_are_those_of_the_suite() -> None:
     options = parse(["--workers", "0"])
 
@@ -67,7 +76,7 @@ def test_each_copy_gets_the_command_line_without_the_number_of_copies(arguments:
 def test_the_command_line_alone_imports_neither_tensorflow_nor_ray() -> None:
     code = "import sys, trainer.__main__; sys.exit(bool({'tensorflow', 'ray', 'keras'} & set(sys.modules)))"
 
-    subprocess.run([sys.executable, "-c", code], cwd=IMAGE, check=True, timeout=30)
+    run(code)
 
 
 def test_the_stand_in_for_tensorflow_gives_way_to_the_real_one() -> None:
@@ -84,7 +93,7 @@ def test_the_stand_in_for_tensorflow_gives_way_to_the_real_one() -> None:
         "assert sys.modules['tensorflow'] is real\n"
     )
 
-    subprocess.run([sys.executable, "-c", code], cwd=IMAGE, check=True, timeout=30)
+    run(code)
 
 
 def test_ray_data_is_not_loaded_and_whatever_is_imported_from_it_is_a_class_that_does_nothing(tmp_path: Path) -> None:
@@ -105,13 +114,7 @@ def test_ray_data_is_not_loaded_and_whatever_is_imported_from_it_is_a_class_that
         "assert DataContext.__name__ == 'DataContext' and DataContext.__module__ == 'ray.data.context'\n"
     )
 
-    subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": f"{tmp_path}:{IMAGE}"},
-        cwd=tmp_path,
-        check=True,
-        timeout=30,
-    )
+    run(code, tmp_path)
 
 
 def test_whoever_uses_pandas_after_all_gets_the_real_one(tmp_path: Path) -> None:
@@ -124,13 +127,7 @@ def test_whoever_uses_pandas_after_all_gets_the_real_one(tmp_path: Path) -> None
         "assert pandas.DataFrame == 'real' and sys.modules['pandas'] is not pandas\n"
     )
 
-    subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": f"{tmp_path}:{IMAGE}"},
-        cwd=tmp_path,
-        check=True,
-        timeout=30,
-    )
+    run(code, tmp_path)
 
 
 def test_tensorflow_is_imported_without_keras_which_can_be_imported_later(tmp_path: Path) -> None:
@@ -138,10 +135,4 @@ def test_tensorflow_is_imported_without_keras_which_can_be_imported_later(tmp_pa
     (tmp_path / "tensorflow.py").write_text("try:\n    import keras\nexcept ImportError:\n    alone = True\n")
     code = "from trainer import deferred; deferred.import_tensorflow(); import tensorflow, keras; tensorflow.alone"
 
-    subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": f"{tmp_path}:{IMAGE}"},
-        cwd=tmp_path,
-        check=True,
-        timeout=30,
-    )
+    run(code, tmp_path)
