@@ -13,7 +13,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc lint lint-workflows install clean help
+.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -32,16 +32,16 @@ browser: $(BROWSER_INSTALLED) ## open every page in a headless Chromium; skipped
 	$(BIN)/python -m pytest -m browser -rs $(ARGS)
 
 gate-selftest: $(INSTALLED) ## replay the regression gate on synthetic histories, committed seeds and new ones
-	$(BIN)/python -m fixtures.gate selftest --fresh
+	$(BIN)/python -m fixtures.history selftest --fresh
 
 nightly: $(INSTALLED) ## what the nightly workflow measures; fails for REGRESSION alone (NIGHTLY="--workers=2 --regression")
-	$(BIN)/python -m fixtures.nightly run -- $(NIGHTLY)
+	$(BIN)/python -m fixtures.cli.nightly run -- $(NIGHTLY)
 
 nightly-summary: $(INSTALLED) ## the last run as the workflow's job summary, Markdown
-	$(BIN)/python -m fixtures.nightly summary
+	$(BIN)/python -m fixtures.cli.nightly summary
 
 nightly-issues: $(INSTALLED) ## bring the workflow's issues up to date, one for each benchmark
-	$(BIN)/python -m fixtures.nightly issues
+	$(BIN)/python -m fixtures.cli.nightly issues
 
 doctor: $(INSTALLED) ## look at everything that a run needs (CLUSTER=minikube)
 up: $(INSTALLED) ## bring the cluster up and keep it for later runs (CLUSTER=minikube ARGS="--workers=2,4")
@@ -67,6 +67,9 @@ prerequisites: $(INSTALLED) ## install kubectl, Minikube and Helm into ~/.local/
 
 gc: $(INSTALLED) ## remove what earlier runs left: embedded clusters, killed runs' Kubernetes clusters, older images
 	$(BIN)/python -m fixtures gc $(ARGS)
+
+docs: $(INSTALLED) ## make the generated parts of the documentation again
+	$(BIN)/python docs/generate.py
 
 lint: $(INSTALLED) ## ruff and mypy on the whole tree, and actionlint where it is on PATH
 	$(BIN)/ruff format --check .

@@ -1,3 +1,3 @@
-"""Registers the plugins in fixtures/, nothing else."""
+"""Registers fixtures/plugin, nothing else."""
 
-pytest_plugins = ["fixtures.options", "fixtures.suite", "fixtures.reporting"]
+pytest_plugins = ["fixtures.plugin"]

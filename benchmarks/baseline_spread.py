@@ -1,6 +1,6 @@
-"""How much loss and accuracy vary between seeds: the source of fixtures/baseline_spread.json.
+"""How much loss and accuracy vary between seeds: the source of fixtures/analysis/baseline_spread.json.
 
-python benchmarks/baseline_spread.py --seeds 20 > fixtures/baseline_spread.json
+python benchmarks/baseline_spread.py --seeds 20 > fixtures/analysis/baseline_spread.json
 """
 
 from __future__ import annotations

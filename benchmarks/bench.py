@@ -27,13 +27,13 @@ from benchmarks.rounds import GROUPS, VARIANTS, WORKERS, Bench, Host
 from benchmarks.session import CPUS, ROOT, Session, Trials
 from benchmarks.table import render
 from benchmarks.targets import all_met, facts, judge, prove
-from fixtures.cluster import require_nothing_missing
-from fixtures.display import Display
+from fixtures.analysis.work import Spread
+from fixtures.clusters.contract import require_nothing_missing
+from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import BenchmarkError, Infra
-from fixtures.jobs import JobsClient
-from fixtures.local import LocalProvider
-from fixtures.resources import GIB, cpu_model, read_machine
-from fixtures.work import Spread
+from fixtures.measure.display import Display
+from fixtures.measure.jobs import JobsClient
+from fixtures.system.resources import GIB, cpu_model, read_machine
 
 OUT = ROOT / "reports" / "bench" / "bench.json"
 MAX_ROUNDS = 1000

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rounds import BATCH
-from fixtures.cluster import require_nothing_missing
-from fixtures.display import Display
+from fixtures.analysis.measurement import Measurement
+from fixtures.analysis.plan import TrialSpec
+from fixtures.clusters.contract import require_nothing_missing
+from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import BenchmarkError, MissingFigure
-from fixtures.experiment import TrialRunner
-from fixtures.jobs import JobsClient
-from fixtures.local import LocalProvider
-from fixtures.measurement import Measurement
-from fixtures.plan import TrialSpec
+from fixtures.measure.display import Display
+from fixtures.measure.experiment import TrialRunner
+from fixtures.measure.jobs import JobsClient
 
 EVERY_SECONDS = 1.0
 ROLES = {

@@ -1,4 +1,4 @@
-"""The noise between rounds that really was: the source of the measured part of fixtures/replay.json.
+"""The noise between rounds that really was: the source of the measured part of fixtures/history/replay.json.
 
 python -m benchmarks.round_noise reports                         # of the last run
 python -m benchmarks.round_noise reports/history/00*.json        # of many runs, each from its entry
@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fixtures.entry import Commit, Entry
+from fixtures.analysis.measurement import Run
+from fixtures.analysis.summary import summarise
+from fixtures.analysis.work import Spread
 from fixtures.errors import BenchmarkError, MissingFigure, UsageError
-from fixtures.history import read_entry
-from fixtures.measurement import Run
-from fixtures.night import Metric
-from fixtures.replay import FILE, METRICS, deviation
+from fixtures.history.entry import Commit, Entry
+from fixtures.history.replay import FILE, METRICS, deviation
+from fixtures.history.sample import Metric
+from fixtures.history.store import read_entry
 from fixtures.report.files import measurements_file
-from fixtures.summary import summarise
-from fixtures.work import Spread
 
 LEAST = 12
 """Clean rounds, of all runs together, from which a standard deviation is worth keeping."""

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Literal
 
 from benchmarks.variants.common import VariantResult
+from fixtures.analysis.measurement import Measurement
+from fixtures.analysis.plan import TrialSpec, rotated
 from fixtures.errors import MissingFigure
-from fixtures.measurement import Measurement
-from fixtures.noise import Noise
-from fixtures.plan import TrialSpec, rotated
+from fixtures.system.noise import Noise
 from trainer.result import BrokenResult, from_dict, parse_json
 
 GROUPS = ("ray", "noray", "variants", "batches")

@@ -1,4 +1,4 @@
-"""How long the parts of an update take: the source of fixtures/scaling.json (see fixtures/scaling.py).
+"""How long the parts of an update take: the source of scaling.json (see fixtures/analysis/scaling.py).
 
 python benchmarks/scaling.py                         measures for a minute and rewrites the file
 python benchmarks/scaling.py --results RUN           also takes the jobs' overhead from a run's measurements.json
@@ -28,10 +28,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "image")]
 
 import numpy as np  # noqa: E402 - after the paths
 
-from fixtures.links import AllReduce, Link, LinkPoint, SharedMemory  # noqa: E402
-from fixtures.measurement import Run  # noqa: E402
-from fixtures.resources import cpu_model, free_addresses  # noqa: E402
-from fixtures.scaling import RECORDED, Compute, ComputePoint, Overhead  # noqa: E402
+from fixtures.analysis.links import AllReduce, Link, LinkPoint, SharedMemory  # noqa: E402
+from fixtures.analysis.measurement import Run  # noqa: E402
+from fixtures.analysis.scaling import RECORDED, Compute, ComputePoint, Overhead  # noqa: E402
+from fixtures.system.resources import cpu_model, free_addresses  # noqa: E402
 from trainer.memory import FEW_RANKS, shared  # noqa: E402
 from trainer.ring import Ring  # noqa: E402
 

@@ -13,15 +13,15 @@ from benchmarks import without_ray
 from benchmarks.rounds import VARIANTS, Bench, Configuration, Trial, VariantTrial, configurations
 from benchmarks.targets import prove
 from benchmarks.variants import common
-from fixtures.cluster import Cluster, Provider
-from fixtures.display import Display
+from fixtures.analysis.measurement import Measurement
+from fixtures.analysis.plan import max_repeats
+from fixtures.analysis.work import Spread
+from fixtures.clusters.contract import Cluster, Provider
 from fixtures.errors import Infra, MissingFigure
-from fixtures.experiment import TrialRunner
-from fixtures.jobs import JobsClient
-from fixtures.measurement import Measurement
-from fixtures.plan import max_repeats
-from fixtures.training_environment import IMAGE
-from fixtures.work import Spread
+from fixtures.measure.display import Display
+from fixtures.measure.experiment import TrialRunner
+from fixtures.measure.jobs import JobsClient
+from fixtures.system.paths import IMAGE
 from trainer.result import BrokenResult, TrialResult
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from benchmarks.rounds import Bench
 from benchmarks.targets import Fact, Finding, Outcome
-from fixtures.speedup import Interval
+from fixtures.analysis.speedup import Interval
 
 COLOURS = {Outcome.MET: "green", Outcome.MISSED: "red", Outcome.NOT_SHOWN: "yellow"}
 WIDTH = 120

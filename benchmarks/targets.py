@@ -8,10 +8,10 @@ from enum import Enum
 from statistics import fmean
 
 from benchmarks.rounds import BATCH, LARGER_BATCHES, VARIANTS, WORKERS, Bench, Configuration, VariantTrial
+from fixtures.analysis.measurement import Measurement
+from fixtures.analysis.speedup import Ceiling, Interval, Ratios, Share, Speedup, geometric_mean, mean_interval
+from fixtures.analysis.work import Spread, prove_copies, prove_same_work
 from fixtures.errors import MissingFigure, UnequalWork
-from fixtures.measurement import Measurement
-from fixtures.speedup import Ceiling, Interval, Ratios, Share, Speedup, geometric_mean, mean_interval
-from fixtures.work import Spread, prove_copies, prove_same_work
 from trainer import schedule
 
 LEVEL = 0.95

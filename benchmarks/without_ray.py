@@ -15,11 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fixtures.analysis.plan import TrialSpec
+from fixtures.clusters.evidence import tail
+from fixtures.clusters.training_environment import trainer_environment
 from fixtures.errors import Infra, MissingFigure
-from fixtures.evidence import tail
-from fixtures.plan import TrialSpec
-from fixtures.resources import free_addresses
-from fixtures.training_environment import IMAGE, trainer_environment
+from fixtures.system.paths import IMAGE
+from fixtures.system.resources import free_addresses
 from trainer.result import BrokenResult, TrialResult, decode
 
 ROOT = Path(__file__).resolve().parents[1]

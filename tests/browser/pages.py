@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from fixtures.entry import Commit, Entry
-from fixtures.history import History
-from fixtures.measurement import Run
-from fixtures.summary import summarise
+from fixtures.analysis.measurement import Run
+from fixtures.analysis.summary import summarise
+from fixtures.history.entry import Commit, Entry
+from fixtures.history.store import History
 from tests.report.test_reporting import CONFTEST, E2E, FAST, LOST, NO_START, SLOW, SLOWED, WILD
 from tests.unit.recorded import recorded
 from tests.unit.trials import SETTINGS, SPREAD, on, run, timing_round

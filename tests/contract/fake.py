@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fixtures.cluster import Cluster, Dashboard, Node, Problem, Report, Status
+from fixtures.clusters.contract import Cluster, Dashboard, Node, Problem, Report, Status
+from fixtures.clusters.evidence import write_evidence
 from fixtures.errors import Infra, UsageError
-from fixtures.evidence import write_evidence
 
 
 @dataclass

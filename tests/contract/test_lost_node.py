@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures.jobs import JobsClient
-from fixtures.local import LocalProvider
+from fixtures.clusters.local.provider import LocalProvider
+from fixtures.measure.jobs import JobsClient
 
 GCS_SECONDS = 60.0
 """Ray asks a node that has gone silent several times before it counts as dead."""

@@ -15,16 +15,16 @@ import psutil
 import pytest
 import requests
 
-from fixtures.cluster import Cluster
-from fixtures.jobs import JobsClient
-from fixtures.local import LocalProvider
-from fixtures.measurement import Measurement
+from fixtures.analysis.measurement import Measurement
+from fixtures.analysis.plan import TrialSpec, trial_name
+from fixtures.clusters.contract import Cluster
+from fixtures.clusters.local.monitoring import Monitors
+from fixtures.clusters.local.provider import LocalProvider
+from fixtures.measure.jobs import JobsClient
+from fixtures.measure.monitor import monitored
 from fixtures.monitoring import dashboards, snapshot
-from fixtures.monitoring.embedded import Monitors
-from fixtures.monitoring.monitor import monitored
 from fixtures.monitoring.prometheus import Prometheus
-from fixtures.noise import Noise
-from fixtures.plan import TrialSpec, trial_name
+from fixtures.system.noise import Noise
 from trainer.result import MARKER, decode
 
 pytestmark = [

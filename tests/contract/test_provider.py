@@ -17,12 +17,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures import processes
-from fixtures.cluster import Cluster, Provider
+from fixtures.clusters.contract import Cluster, Provider
+from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import Infra
-from fixtures.jobs import JobsClient
-from fixtures.local import LocalProvider
-from fixtures.training_environment import IMAGE
+from fixtures.measure.jobs import JobsClient
+from fixtures.system import processes
+from fixtures.system.paths import IMAGE
 from tests.contract.fake import FakeProvider
 
 WORKERS = 2
@@ -45,7 +45,7 @@ import os, signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits SIGINT ignored
 sys.path.insert(0, {repository!r})
-from fixtures.local import LocalProvider
+from fixtures.clusters.local.provider import LocalProvider
 provider = LocalProvider({workers}, 1, dict(os.environ), places=[Path({place!r})])
 cluster = provider.up(print)
 if {keep}:
@@ -131,7 +131,9 @@ def run_being_started(process: subprocess.Popen[str], place: Path) -> Path:
 
 
 def guardian_of(process: subprocess.Popen[str]) -> psutil.Process:
-    (guardian,) = (child for child in psutil.Process(process.pid).children() if "fixtures.processes" in child.cmdline())
+    (guardian,) = (
+        child for child in psutil.Process(process.pid).children() if "fixtures.system.processes" in child.cmdline()
+    )
     return guardian
 
 
@@ -364,7 +366,7 @@ def test_a_kept_cluster_outlives_its_harness_and_is_adopted_by_a_run_that_it_fit
 def test_a_start_that_fails_says_why_leaves_nothing_and_keeps_the_logs_as_evidence(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fixtures.local.OBJECT_STORE", 1)  # Ray refuses so small a store
+    monkeypatch.setattr("fixtures.clusters.local.provider.OBJECT_STORE", 1)  # Ray refuses so small a store
     provider = LocalProvider(1, 1, dict(os.environ), places=[place])
 
     with pytest.raises(Infra, match=r"`ray start` of \S+ ended with 1: (.|\n)*object"):

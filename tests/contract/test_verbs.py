@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import processes
-from fixtures.training_environment import IMAGE
+from fixtures.system import processes
+from fixtures.system.paths import IMAGE
 
 COMMAND = """
 import os, signal, sys
@@ -23,8 +23,8 @@ from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits SIGINT ignored
 place = Path(sys.argv[1])
 sys.path[:0] = {paths!r}
-from fixtures.hand.main import main
-from fixtures.local import LocalProvider
+from fixtures.cli.main import main
+from fixtures.clusters.local.provider import LocalProvider
 def make(settings, environ, kubeconfig):
     return LocalProvider(max(settings.workers), settings.cpus_per_worker, environ, places=[place])
 sys.exit(main(sys.argv[2:], os.environ, make=make, root=place))

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.reporting import Replay, judge
-from fixtures.summary import Summary
-from fixtures.work import require_accuracy
+from fixtures.analysis.summary import Summary
+from fixtures.analysis.work import require_accuracy
+from fixtures.plugin.reporting import Replay, judge
 
 pytestmark = pytest.mark.e2e
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from fixtures.cluster import Cluster, Provider, require_nothing_missing
-from fixtures.jobs import JobsClient
-from fixtures.kubernetes.api import Api
-from fixtures.kubernetes.factory import make_engine
-from fixtures.kubernetes.objects import is_worker, name
-from fixtures.providers import make_provider
-from fixtures.settings import Settings
+from fixtures.clusters.contract import Cluster, Provider, require_nothing_missing
+from fixtures.clusters.factory import make_provider
+from fixtures.clusters.kubernetes.access.api import Api
+from fixtures.clusters.kubernetes.access.objects import is_worker, name
+from fixtures.clusters.kubernetes.factory import make_engine
+from fixtures.measure.jobs import JobsClient
+from fixtures.settings.settings import Settings
 
 pytestmark = pytest.mark.kubernetes
 

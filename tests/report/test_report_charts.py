@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.measurement import Run
-from fixtures.noise import Noise
+from fixtures.analysis.measurement import Run
+from fixtures.analysis.summary import Summary, summarise
 from fixtures.report.chart import Chart, legend_rows
 from fixtures.report.learning import learning_charts
 from fixtures.report.phases import phase_chart
 from fixtures.report.speeds import speedup_chart
 from fixtures.report.svg import NAMES
 from fixtures.report.timeline import timeline_chart
-from fixtures.summary import Summary, summarise
+from fixtures.system.noise import Noise
 from tests.unit.trials import QUIET, SCALING, SPREAD, measurement, run, spec, timing_round
 
 STOLEN = replace(QUIET, steal=0.12, load=3.5)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.measurement import Failure, Measurement, Run
+from fixtures.analysis.measurement import Failure, Measurement, Run
+from fixtures.analysis.summary import summarise
+from fixtures.analysis.verdict import Outcome
 from fixtures.report.__main__ import main
 from fixtures.report.compare import Named, difference, table, verdict
 from fixtures.report.compare_page import change_chart, compare_markdown, compare_page
-from fixtures.summary import summarise
-from fixtures.verdict import Outcome
 from tests.unit.trials import SETTINGS, SPREAD, measurement, on, run, slowed, spec, timing_round
 
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.analysis.measurement import Failure
+from fixtures.analysis.summary import Summary, summarise
+from fixtures.analysis.work import Spread
 from fixtures.errors import MissingFigure
-from fixtures.measurement import Failure
 from fixtures.report.files import beside, measurements_file
 from fixtures.report.frame import framed, marked, reframed, respliced
 from fixtures.report.markdown import markdown
 from fixtures.report.page import Material, Section, page
 from fixtures.report.rows import CHARACTERS, LINES, evidence_row
 from fixtures.report.sentences import nothing_measured
+from fixtures.report.terminal import comparison_block
 from fixtures.report.write import write_reports
-from fixtures.summary import Summary, summarise
-from fixtures.terminal import comparison_block
-from fixtures.work import Spread
 from tests.report.golden import assert_golden, structure
 from tests.unit.recorded import recorded, recorded_text
 from tests.unit.trials import SCALING, SPREAD, run, timing_round

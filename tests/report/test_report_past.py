@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.entry import Commit, Entry
-from fixtures.gate import REFERENCE, Finding, Judgement, judge, level
-from fixtures.history import Chronicle, History, series
-from fixtures.measurement import Run
-from fixtures.night import Metric
-from fixtures.regression import Past
+from fixtures.analysis.measurement import Run
+from fixtures.analysis.summary import Summary, summarise, with_history
+from fixtures.analysis.verdict import Outcome
+from fixtures.history.entry import Commit, Entry
+from fixtures.history.gate import REFERENCE, Finding, Judgement, judge, level
+from fixtures.history.regression import Past
+from fixtures.history.sample import Metric
+from fixtures.history.store import Chronicle, History, series
 from fixtures.report.__main__ import main
 from fixtures.report.markdown import markdown
 from fixtures.report.past import past_chart
 from fixtures.report.past_table import past_table, past_words
 from fixtures.report.sentences import headline
-from fixtures.summary import Summary, summarise, with_history
-from fixtures.verdict import Outcome
 from tests.unit.nights import SPEEDUP, entry, equal_nights, night
 from tests.unit.trials import SETTINGS, SPREAD, run, slowed, timing_round
 
@@ -153,7 +153,7 @@ def test_a_verdict_that_earlier_runs_decided_opens_the_page_with_the_commits() -
     assert found.sentence.endswith("REGRESSION against earlier runs.")
     assert found.why.startswith(DROP.why)
     assert found.next[0].startswith("First bad is bad42, last good good41: look at what changed")
-    assert "python -m fixtures.gate accept" in found.next[1]
+    assert "python -m fixtures.history accept" in found.next[1]
 
 
 def test_a_slowdown_that_was_asked_for_and_found_asks_nobody_to_mend_anything() -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.history import History
-from fixtures.measurement import Run
-from fixtures.nightly import summary as nightly_summary
-from fixtures.regression import FOLDER, Past
+from fixtures.analysis.measurement import Run
+from fixtures.analysis.scaling import Scaling
+from fixtures.analysis.summary import Summary, summarise
+from fixtures.analysis.verdict import Outcome
+from fixtures.analysis.work import Spread
+from fixtures.cli.nightly import summary as nightly_summary
+from fixtures.history.regression import FOLDER, Past
+from fixtures.history.store import History
 from fixtures.report.__main__ import main
-from fixtures.results import result_files
-from fixtures.scaling import Scaling
-from fixtures.summary import Summary, summarise
-from fixtures.verdict import Outcome
-from fixtures.work import Spread
+from fixtures.report.results import result_files
 from tests.report.golden import assert_golden, structure
 from tests.unit.recorded import put_night
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.measurement import Failure, Run
+from fixtures.analysis.measurement import Failure, Run
+from fixtures.analysis.summary import summarise
+from fixtures.analysis.verdict import Outcome
 from fixtures.report.sentences import headline, nothing_measured
-from fixtures.summary import summarise
-from fixtures.verdict import Outcome
 from tests.unit.trials import SETTINGS, SPREAD, measurement, run, spec, timing_round, with_all_epochs
 
 FAST = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in (1, 2, 3)]

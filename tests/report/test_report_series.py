@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fixtures.measurement import Run, TrialSeries
+from fixtures.analysis.measurement import Run, TrialSeries
+from fixtures.analysis.summary import Summary, summarise
 from fixtures.report.page import Material, page
 from fixtures.report.series import MOST_ROWS, series_chart
-from fixtures.summary import Summary, summarise
 from tests.unit.trials import SCALING, SPREAD, run, timing_round
 
 QUIET_RUN = run(*(timing_round(n, 10.0, 5.5 + n / 50, 10.4) for n in range(1, 4)))

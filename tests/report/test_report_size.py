@@ -8,15 +8,15 @@ from functools import cache
 
 import pytest
 
-from fixtures.measurement import ClusterFacts, Measurement, Run
-from fixtures.plan import TrialSpec
+from fixtures.analysis.measurement import ClusterFacts, Measurement, Run
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.speedup import Ceiling, Share, Speedup
+from fixtures.analysis.summary import Comparison, Summary
+from fixtures.analysis.verdict import Outcome, Verdict
 from fixtures.report.frame import framed
 from fixtures.report.markdown import markdown
 from fixtures.report.page import Material, page
-from fixtures.settings import header
-from fixtures.speedup import Ceiling, Share, Speedup
-from fixtures.summary import Comparison, Summary
-from fixtures.verdict import Outcome, Verdict
+from fixtures.settings.settings import header
 from tests.unit.trials import QUIET, SCALING, SETTINGS, measurement, spec
 
 COUNTS = tuple(range(1, 51))

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.evidence import write_evidence
-from fixtures.measurement import Failure, Run
+from fixtures.analysis.measurement import Failure, Run
+from fixtures.analysis.verdict import Outcome
+from fixtures.clusters.evidence import write_evidence
+from fixtures.plugin.reporting import BenchmarkWarning, TrialClock
 from fixtures.report.page import SECTIONS
-from fixtures.reporting import BenchmarkWarning, TrialClock
-from fixtures.verdict import Outcome
 from tests.unit.trials import SETTINGS, measurement, run, slowed, spec, timing_round
 
 pytest_plugins = ["pytester"]
@@ -26,12 +26,12 @@ E2E = Path(__file__).parents[1] / "e2e" / "test_e2e.py"
 CONFTEST = """
 import pathlib
 import pytest
-from fixtures.measurement import Run
-from fixtures.suite import SUMMARY
-from fixtures.summary import summarise
+from fixtures.analysis.measurement import Run
+from fixtures.plugin.suite import SUMMARY
+from fixtures.analysis.summary import summarise
 from tests.unit.trials import SPREAD
 
-pytest_plugins = ["fixtures.options", "fixtures.reporting"]
+pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.reporting"]
 
 def pytest_benchmark_generate_machine_info():
     return {}  # asking for the CPU's name starts a process, and what it says is not tested
@@ -51,8 +51,8 @@ NO_START = CONFTEST.replace(
     "    summary = pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD)\n    return summary\n",
     """
     from fixtures.errors import Infra
-    from fixtures.evidence import write_evidence
-    from fixtures.options import settle
+    from fixtures.clusters.evidence import write_evidence
+    from fixtures.plugin.options import settle
     try:
         raise Infra("The node timed out during startup: <raylet>.", "Its logs are in the evidence.")
     finally:

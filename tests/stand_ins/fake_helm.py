@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import yaml
 
-from fixtures.kubernetes.tools import Completed, Tool
+from fixtures.system.programs import Completed, Tool
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 
 DATA = Path(__file__).parents[1] / "data" / "operator"

@@ -13,14 +13,14 @@ from typing import IO, Any
 
 import pytest
 
-from fixtures.cluster import Problem, Report, Status
-from fixtures.kubernetes import provider as module
-from fixtures.kubernetes.api import Api
-from fixtures.kubernetes.builders import Builder
-from fixtures.kubernetes.plan import Plan
-from fixtures.kubernetes.provider import KubernetesProvider
-from fixtures.kubernetes.tools import Completed, Tool
-from fixtures.ray_state import node_states
+from fixtures.clusters.contract import Problem, Report, Status
+from fixtures.clusters.kubernetes import provider as module
+from fixtures.clusters.kubernetes.access.api import Api
+from fixtures.clusters.kubernetes.image.builders import Builder
+from fixtures.clusters.kubernetes.plan import Plan
+from fixtures.clusters.kubernetes.provider import KubernetesProvider
+from fixtures.clusters.ray_state import node_states
+from fixtures.system.programs import Completed, Tool
 from tests.stand_ins.fake_helm import FakeHelm
 from tests.stand_ins.fake_kuberay import DIGEST, IMAGE, SPACE, Dashboard, Server, make_chart
 from tests.unit.recordings import node

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from fixtures.kubernetes.api import Api
-from fixtures.kubernetes.chart import Source
-from fixtures.kubernetes.operator import Operator
+from fixtures.clusters.kubernetes.access.api import Api
+from fixtures.clusters.kubernetes.operator.chart import Source
+from fixtures.clusters.kubernetes.operator.operator import Operator
 from tests.stand_ins.fake_helm import NAME, FakeHelm
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.stand_ins.kubernetes_store import FakeClock, forbidden

@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.clusters.kubernetes.image import builders
+from fixtures.clusters.kubernetes.image.builders import (
+    DockerBuilder,
+    Listed,
+    MinikubeBuilder,
+    build_failure,
+    progress,
+    stale_images,
+)
+from fixtures.clusters.kubernetes.image.recipe import Recipe, Versions
 from fixtures.errors import Infra
-from fixtures.kubernetes import builders
-from fixtures.kubernetes.builders import DockerBuilder, Listed, MinikubeBuilder, build_failure, progress, stale_images
-from fixtures.kubernetes.recipe import Recipe, Versions
-from fixtures.kubernetes.tools import Tool
+from fixtures.system.programs import Tool
 from tests.stand_ins.stand_in import StandIns, recorded
 
 LABELS = {"ray-train-e2e.python": "3.11", "ray-train-e2e.ray": "2.60.0", "ray-train-e2e.tensorflow": "2.21.0"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.hand import main as command
-from fixtures.hand.command_line import SHELLS
+from fixtures.cli import main as command
+from fixtures.cli.command_line import SHELLS
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cluster import Problem
-from fixtures.hand.doctor import Diagnosis, examine, pinned_packages
-from fixtures.kubernetes.settings import KubernetesSettings
-from fixtures.resources import GIB, Machine
-from fixtures.settings import Settings
+from fixtures.cli.doctor import Diagnosis, examine, pinned_packages
+from fixtures.clusters.contract import Problem
+from fixtures.settings.kubernetes import KubernetesSettings
+from fixtures.settings.settings import Settings
+from fixtures.system.resources import GIB, Machine
 from tests.contract.fake import FakeProvider
 from tests.stand_ins.stand_in import StandIns
 

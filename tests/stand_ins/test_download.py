@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.cli.download import Patience, download
 from fixtures.errors import Infra
-from fixtures.hand.download import Patience, download
 from tests.stand_ins.file_server import Files, serving
 
 CONTENT = bytes(range(256)) * 4000

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.kubernetes.belongings import HEAD_SERVICE, NAME
-from fixtures.kubernetes.provider import DATA
-from fixtures.kubernetes.settings import KubernetesSettings
+from fixtures.clusters.kubernetes.owned_resources import HEAD_SERVICE, NAME
+from fixtures.clusters.kubernetes.provider import DATA
+from fixtures.settings.kubernetes import KubernetesSettings
 from trainer.__main__ import parse
 
 ROOT = Path(__file__).resolve().parents[2]

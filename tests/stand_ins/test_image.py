@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 
-from fixtures.cluster import Report
+from fixtures.clusters.contract import Report
+from fixtures.clusters.kubernetes.image.image import (
+    archive_digest,
+    bring,
+    digests_of_pods,
+    provide,
+    require_same_digest,
+)
+from fixtures.clusters.kubernetes.image.recipe import Recipe
 from fixtures.errors import Infra
-from fixtures.kubernetes.image import archive_digest, bring, digests_of_pods, provide, require_same_digest
-from fixtures.kubernetes.recipe import Recipe
 from tests.stand_ins.stand_in import write_archive
 
 DATA = Path(__file__).parents[1] / "data"

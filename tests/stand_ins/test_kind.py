@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import processes
+from fixtures.clusters.kubernetes.engines.kind import KindEngine, cluster_config, failure, not_ready
 from fixtures.errors import Infra
-from fixtures.kubernetes.kind import KindEngine, cluster_config, failure, not_ready
-from fixtures.kubernetes.tools import Completed
-from fixtures.processes import Lease
-from fixtures.resources import GIB
+from fixtures.system import processes
+from fixtures.system.processes import Lease
+from fixtures.system.programs import Completed
+from fixtures.system.resources import GIB
 from tests.stand_ins.stand_in import StandIns, docker_ps, recorded
 from tests.unit.minikube_world import INFO, NO_PROCESS, ROOMY
 

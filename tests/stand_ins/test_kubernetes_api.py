@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from fixtures.clusters.kubernetes.access.api import KINDS, Api, Denied, in_order
 from fixtures.errors import Infra
-from fixtures.kubernetes.api import KINDS, Api, Denied, in_order
 from tests.stand_ins.fake_kubernetes import (
     BUSY,
     DROPPED,
@@ -394,6 +394,7 @@ def test_a_proxy_of_the_kubeconfig_is_used_with_its_password(fake: FakeKubernete
 
 
 def test_the_client_is_imported_only_where_a_cluster_is_asked() -> None:
-    script = "import sys, fixtures.kubernetes.api, fixtures.kubernetes.connection; print('kubernetes' in sys.modules)"
+    modules = "from fixtures.clusters.kubernetes.access import api, connection"
+    script = f"import sys; {modules}; print('kubernetes' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"

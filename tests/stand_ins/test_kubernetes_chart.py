@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.clusters.kubernetes.operator import chart
+from fixtures.clusters.kubernetes.operator.crds import Definition
 from fixtures.errors import Infra
-from fixtures.kubernetes import chart
-from fixtures.kubernetes.crds import Definition
 from tests.stand_ins.fake_helm import NAME, FakeHelm
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 

@@ -8,23 +8,24 @@ from typing import Any
 
 import pytest
 
-from fixtures.cluster import Report, Status
+from fixtures.clusters.contract import Report, Status
+from fixtures.clusters.kubernetes.access.api import MANAGER, Api
+from fixtures.clusters.kubernetes.engines.context import ContextEngine
+from fixtures.clusters.kubernetes.image.distribution import Supply
+from fixtures.clusters.kubernetes.monitoring.monitoring import KubernetesMonitors
+from fixtures.clusters.kubernetes.namespace.lease import Lease
+from fixtures.clusters.kubernetes.namespace.namespace import MANAGED_BY, Space
+from fixtures.clusters.kubernetes.operator.chart import Source
+from fixtures.clusters.kubernetes.operator.operator import Operator
+from fixtures.clusters.kubernetes.owned_resources import BELONGINGS, Belongings
+from fixtures.clusters.kubernetes.plan import Plan
+from fixtures.clusters.kubernetes.provider import KubernetesProvider
+from fixtures.clusters.kubernetes.raycluster import manifest
+from fixtures.clusters.kubernetes.raycluster.raycluster import KubeRayCluster
+from fixtures.clusters.kubernetes.status import Survey
 from fixtures.errors import Infra
-from fixtures.kubernetes import manifest
-from fixtures.kubernetes.api import MANAGER, Api
-from fixtures.kubernetes.belongings import BELONGINGS, Belongings
-from fixtures.kubernetes.chart import Source
-from fixtures.kubernetes.context import ContextEngine
-from fixtures.kubernetes.lease import Lease
-from fixtures.kubernetes.monitoring import KubernetesMonitors
-from fixtures.kubernetes.operator import Operator
-from fixtures.kubernetes.plan import Plan
-from fixtures.kubernetes.provider import KubernetesProvider
-from fixtures.kubernetes.raycluster import KubeRayCluster
-from fixtures.kubernetes.settings import KubernetesSettings
-from fixtures.kubernetes.space import MANAGED_BY, Space
-from fixtures.kubernetes.status import Survey
-from fixtures.kubernetes.supply import Supply
+from fixtures.settings.kubernetes import KubernetesSettings
+from fixtures.system.paths import MANIFESTS
 from tests.stand_ins.fake_helm import FakeHelm, deployment
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.unit.recordings import text
@@ -223,7 +224,7 @@ def test_what_this_process_made_as_a_whole_is_removed_as_a_whole(scene: Scene) -
 def test_the_namespace_is_ours_once_it_was_made_and_a_raycluster_of_others_in_it_is_not(scene: Scene) -> None:
     space = Space(scene.api, SPACE)
     assert not space.is_ours
-    text = (manifest.MANIFESTS / "namespace.yaml").read_text(encoding="utf-8")
+    text = (MANIFESTS / "namespace.yaml").read_text(encoding="utf-8")
     space.make(manifest.namespace(text, name=SPACE), BELONGINGS, scene.said.append)
     scene.put("RayCluster", "e2e", ours=False, version="ray.io/v1")
 
@@ -250,7 +251,7 @@ def test_the_status_of_an_empty_cluster_names_the_first_thing_that_is_missing(sc
 def survey(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Status:
     """The status of the recorded RayCluster, which is called demo."""
     for name, value in (("NAME", "demo"), ("DASHBOARD", "demo-dashboard"), ("HEAD_SERVICE", "demo-head-svc")):
-        monkeypatch.setattr(f"fixtures.kubernetes.status.{name}", value)
+        monkeypatch.setattr(f"fixtures.clusters.kubernetes.status.{name}", value)
     helm = FakeHelm(scene.fake)
     operator = Operator(
         scene.api, helm, namespace="ray", kubeconfig=None, context=None, source=Source(helm, Path("cache"))

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 import pytest
 
+from fixtures.clusters.kubernetes.network.connectivity import ASK_SECONDS, EXEC_SECONDS, SCRIPT, prove
 from fixtures.errors import Infra
-from fixtures.kubernetes.connectivity import ASK_SECONDS, EXEC_SECONDS, SCRIPT, prove
-from fixtures.kubernetes.tools import Completed, TimedOut, Tool
+from fixtures.system.programs import Completed, TimedOut, Tool
 
 SERVICE = "e2e-head-svc.ns.svc"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.clusters.kubernetes.access.api import MANAGER
 from fixtures.errors import Infra
-from fixtures.kubernetes.api import MANAGER
 from tests.stand_ins.operator_bench import CRDS, LABEL, Bench, crd, ignore, make_bench, raycluster
 
 

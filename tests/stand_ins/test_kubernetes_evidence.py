@@ -13,12 +13,12 @@ from typing import IO, Any
 
 import pytest
 
+from fixtures.clusters.evidence import FILE_BYTES, TOTAL_BYTES
+from fixtures.clusters.kubernetes.access.api import Api
+from fixtures.clusters.kubernetes.evidence import evidence
+from fixtures.clusters.kubernetes.evidence.evidence import SUMMARY, collect
 from fixtures.errors import Infra
-from fixtures.evidence import FILE_BYTES, TOTAL_BYTES
-from fixtures.kubernetes import evidence
-from fixtures.kubernetes.api import Api
-from fixtures.kubernetes.evidence import SUMMARY, collect
-from fixtures.kubernetes.tools import Completed, Tool
+from fixtures.system.programs import Completed, Tool
 from tests.stand_ins.fake_helm import deployment
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.stand_ins.kubernetes_store import FakeClock

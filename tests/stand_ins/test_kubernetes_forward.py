@@ -19,12 +19,12 @@ import psutil
 import pytest
 import requests
 
+from fixtures.clusters.kubernetes.network.forward import Patience, PortForward, Target
+from fixtures.clusters.kubernetes.network.route import NodePort, reach
 from fixtures.errors import Infra
-from fixtures.jobs import JobsClient
-from fixtures.jobs import Patience as JobsPatience
-from fixtures.kubernetes import leash
-from fixtures.kubernetes.forward import Patience, PortForward, Target
-from fixtures.kubernetes.route import NodePort, reach
+from fixtures.measure.jobs import JobsClient
+from fixtures.measure.jobs import Patience as JobsPatience
+from fixtures.system import watchdog as leash
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 TOKEN = "t0ken"
@@ -348,7 +348,7 @@ def test_an_end_of_the_harness_without_a_stop_leaves_no_kubectl(kubectl: StandIn
     script = f"""
 import sys, pathlib
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from fixtures.kubernetes.forward import *
+from fixtures.clusters.kubernetes.network.forward import *
 target = Target(pathlib.Path({str(kubectl.target.kubectl)!r}), {dict(kubectl.target.environ)!r}, None, None, "n", "s")
 PortForward(target, {TOKEN!r}).start()
 """
@@ -361,7 +361,7 @@ def test_a_harness_that_is_killed_outright_leaves_no_kubectl(kubectl: StandIn) -
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from fixtures.kubernetes.forward import PortForward, Target\n"
+        "from fixtures.clusters.kubernetes.network.forward import PortForward, Target\n"
         "program, home = Path(sys.argv[1]), sys.argv[2]\n"
         "target = Target(program, {'STAND_IN': home}, None, None, 'ns', 'e2e-head-svc')\n"
         "PortForward(target, 'token').start()\n"

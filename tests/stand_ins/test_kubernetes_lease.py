@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from fixtures.clusters.kubernetes.access.api import Api
+from fixtures.clusters.kubernetes.namespace.lease import DURATION_SECONDS, Lease
 from fixtures.errors import Infra
-from fixtures.kubernetes.api import Api
-from fixtures.kubernetes.lease import DURATION_SECONDS, Lease
 from tests.stand_ins.fake_kuberay import SPACE, thing
 from tests.stand_ins.fake_kubernetes import UNAVAILABLE, FakeKubernetes
 

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.errors import Infra
-from fixtures.kubernetes import forward, metrics_server, route
-from fixtures.kubernetes.api import Api, Denied
-from fixtures.kubernetes.monitoring import (
+from fixtures.clusters.kubernetes.access.api import Api, Denied
+from fixtures.clusters.kubernetes.monitoring import metrics_server
+from fixtures.clusters.kubernetes.monitoring.monitoring import (
     GRAFANA,
     PROMETHEUS,
     START_SECONDS,
@@ -25,9 +24,11 @@ from fixtures.kubernetes.monitoring import (
     Wanted,
     manifests,
 )
-from fixtures.kubernetes.probe import grafana_silence
-from fixtures.kubernetes.watching import Watching
-from fixtures.kubernetes.ways import Ways
+from fixtures.clusters.kubernetes.network import forward, route
+from fixtures.clusters.kubernetes.network.probe import grafana_silence
+from fixtures.clusters.kubernetes.network.routes import Ways
+from fixtures.clusters.kubernetes.watching import Watching
+from fixtures.errors import Infra
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.stand_ins.kubernetes_world import Engine
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.clusters.kubernetes.access.api import MANAGER
+from fixtures.clusters.kubernetes.operator import operator as operator_module
+from fixtures.clusters.kubernetes.operator.deployment import PART_OF
+from fixtures.clusters.kubernetes.operator.operator import HIDDEN, READY_SECONDS, VALUES
 from fixtures.errors import Infra
-from fixtures.kubernetes import operator as operator_module
-from fixtures.kubernetes.api import MANAGER
-from fixtures.kubernetes.deployment import PART_OF
-from fixtures.kubernetes.operator import HIDDEN, READY_SECONDS, VALUES
 from tests.stand_ins.fake_helm import NAME, deployment, recorded
 from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench, make_chart
 from tests.unit.recordings import sample

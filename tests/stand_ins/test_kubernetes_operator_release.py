@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fixtures.clusters.kubernetes.access.api import MANAGER
+from fixtures.clusters.kubernetes.operator.deployment import PART_OF, current_pods, running, unavailable, watched
+from fixtures.clusters.kubernetes.operator.operator import BUSY_SECONDS, VALUES
 from fixtures.errors import Infra
-from fixtures.kubernetes.api import MANAGER
-from fixtures.kubernetes.deployment import PART_OF, current_pods, running, unavailable, watched
-from fixtures.kubernetes.operator import BUSY_SECONDS, VALUES
 from tests.stand_ins.fake_helm import NAME, deployment, release
 from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench
 from tests.unit.recordings import sample

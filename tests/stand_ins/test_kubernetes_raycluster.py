@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.cluster import Node
+from fixtures.clusters.contract import Node
+from fixtures.clusters.kubernetes.access.api import Api
+from fixtures.clusters.kubernetes.raycluster.raycluster import KubeRayCluster, unregistered, with_replicas
+from fixtures.clusters.ray_state import NodeState, parse_nodes
 from fixtures.errors import Infra
-from fixtures.kubernetes.api import Api
-from fixtures.kubernetes.raycluster import KubeRayCluster, unregistered, with_replicas
-from fixtures.ray_state import NodeState, parse_nodes
 from tests.stand_ins.fake_kubernetes import DROPPED, FakeKubernetes
 from tests.unit.recordings import items, sample, text
 from tests.unit.recordings import node as a_node

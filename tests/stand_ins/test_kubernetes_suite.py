@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import experiment, suite
-from fixtures.kubernetes.context import ContextEngine
-from fixtures.kubernetes.factory import make_engine, make_provider
-from fixtures.kubernetes.kind import KindEngine
-from fixtures.kubernetes.minikube import MinikubeEngine
-from fixtures.kubernetes.settings import KUBERNETES_OPTIONS, MINIKUBE_KUBERNETES, KubernetesSettings
-from fixtures.measurement import Run
-from fixtures.providers import make_provider as make_named
-from fixtures.settings import build
+from fixtures.analysis.measurement import Run
+from fixtures.clusters.factory import make_provider as make_named
+from fixtures.clusters.kubernetes.engines.context import ContextEngine
+from fixtures.clusters.kubernetes.engines.kind import KindEngine
+from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
+from fixtures.clusters.kubernetes.factory import make_engine, make_provider
+from fixtures.measure import experiment
+from fixtures.plugin import suite
+from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, MINIKUBE_KUBERNETES, KubernetesSettings
+from fixtures.settings.settings import build
 from tests.contract.fake import FakeProvider
 from tests.stand_ins import kubernetes_world as played
 from tests.stand_ins.fake_kuberay import DIGEST
@@ -91,7 +92,7 @@ def test_the_suite_makes_the_provider_that_the_option_names_with_room_for_the_la
 
 def run_suite(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
     pytester.makeini("[pytest]\nmarkers =\n    e2e: on a cluster that is played\n")
-    pytester.makeconftest('pytest_plugins = ["fixtures.options", "fixtures.suite"]')
+    pytester.makeconftest('pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.suite"]')
     pytester.makepyfile(
         """
         import pytest
@@ -163,7 +164,7 @@ def test_the_end_to_end_tests_are_the_same_on_kubernetes(
     monkeypatch.setattr(suite, "JobsClient", lambda *_: nullcontext(FakeJobs()))
     monkeypatch.delattr(suite, "pytest_configure")
     pytester.makeini("[pytest]\nmarkers =\n    e2e: on a cluster that is played\n")
-    pytester.makeconftest('pytest_plugins = ["fixtures.options", "fixtures.suite", "fixtures.reporting"]')
+    pytester.makeconftest('pytest_plugins = ["fixtures.plugin"]')
     pytester.makepyfile(test_e2e=E2E.read_text())
     with played.world(tmp_path, monkeypatch) as world:
         monkeypatch.setattr(suite, "make_provider", lambda *_: world.provider())

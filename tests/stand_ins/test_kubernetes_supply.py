@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from fixtures.cluster import Report
+from fixtures.clusters.contract import Report
+from fixtures.clusters.kubernetes.image.builders import Builder
+from fixtures.clusters.kubernetes.image.distribution import Supply
+from fixtures.clusters.kubernetes.image.image import archive_digest
 from fixtures.errors import Infra
-from fixtures.kubernetes.builders import Builder
-from fixtures.kubernetes.image import archive_digest
-from fixtures.kubernetes.settings import KubernetesSettings
-from fixtures.kubernetes.supply import Supply
+from fixtures.settings.kubernetes import KubernetesSettings
 from tests.stand_ins.stand_in import StandIns, write_archive
 
 DIGEST = f"sha256:{'a' * 64}"

@@ -13,11 +13,12 @@ from typing import Any
 import psutil
 import pytest
 
-from fixtures.cluster import Problem
+from fixtures.clusters.contract import Problem
+from fixtures.clusters.kubernetes.namespace import lease
+from fixtures.clusters.kubernetes.network import route
+from fixtures.clusters.kubernetes.operator.versions import handshake
 from fixtures.errors import Infra
-from fixtures.kubernetes import lease, route
-from fixtures.kubernetes.tools import Completed
-from fixtures.kubernetes.versions import handshake
+from fixtures.system.programs import Completed
 from tests.stand_ins import kubernetes_world as played
 from tests.stand_ins.fake_kuberay import DIGEST, OURS, SPACE, operator_of_somebody, thing
 from tests.stand_ins.fake_kubernetes import UNAVAILABLE

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures import processes
+from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.errors import Infra
-from fixtures.kubernetes.minikube import MinikubeEngine
-from fixtures.kubernetes.tools import TimedOut
-from fixtures.processes import Lease
+from fixtures.system import processes
+from fixtures.system.processes import Lease
+from fixtures.system.programs import TimedOut
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.stand_ins.test_tools import child, ended
 from tests.unit.minikube_world import World

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures import processes
+from fixtures.clusters.evidence import FILE_BYTES
+from fixtures.clusters.kubernetes.access import docker as node_containers
+from fixtures.clusters.kubernetes.access.docker import full_name, parse_images
+from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.errors import Infra
-from fixtures.evidence import FILE_BYTES
-from fixtures.kubernetes import node_containers
-from fixtures.kubernetes.minikube import MinikubeEngine
-from fixtures.kubernetes.node_containers import full_name, parse_images
-from fixtures.resources import GIB
+from fixtures.system import processes
+from fixtures.system.resources import GIB
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.unit.minikube_world import INFO, ROOMY, World
 

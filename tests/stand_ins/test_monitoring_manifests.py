@@ -11,10 +11,17 @@ import pytest
 import yaml
 from kubernetes import client
 
-from fixtures.kubernetes.monitoring import COMPONENT, GRAFANA, PROMETHEUS, Wanted, head_environment, manifests
-from fixtures.kubernetes.settings import GRAFANA_IMAGE, PROMETHEUS_IMAGE
+from fixtures.clusters.kubernetes.monitoring.monitoring import (
+    COMPONENT,
+    GRAFANA,
+    PROMETHEUS,
+    Wanted,
+    head_environment,
+    manifests,
+)
 from fixtures.monitoring import files
 from fixtures.monitoring.dashboards import OURS, every, filled, queries
+from fixtures.settings.kubernetes import GRAFANA_IMAGE, PROMETHEUS_IMAGE
 from tests.unit.recordings import items, text, timeline
 
 WANTED = Wanted(PROMETHEUS_IMAGE, GRAFANA_IMAGE, 30300)

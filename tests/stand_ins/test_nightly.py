@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from fixtures.gate import Finding, Judgement
-from fixtures.measurement import Failure
-from fixtures.nightly import AUTHOR, MEASUREMENT, Action, Issue, annotation, job_code, main, plan, run, summary
-from fixtures.results import result_files
-from fixtures.summary import summarise, with_history
+from fixtures.analysis.measurement import Failure
+from fixtures.analysis.summary import summarise, with_history
+from fixtures.cli.nightly import AUTHOR, MEASUREMENT, Action, Issue, annotation, job_code, main, plan, run, summary
+from fixtures.history.gate import Finding, Judgement
+from fixtures.report.results import result_files
 from tests.unit import trials
 from tests.unit.nights import SPEEDUP
 from tests.unit.trials import SPREAD, timing_round

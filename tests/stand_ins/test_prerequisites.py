@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.cli import prerequisites
+from fixtures.cli.prerequisites import Wish, install, shadowed, wish
+from fixtures.cli.releases import PLATFORMS, Program, pinned, this_platform
 from fixtures.errors import Infra, UsageError
-from fixtures.hand import prerequisites
-from fixtures.hand.prerequisites import Wish, install, shadowed, wish
-from fixtures.hand.programs import PLATFORMS, Program, pinned, this_platform
 from tests.stand_ins.file_server import Files, serving
 
 PINS = pinned()

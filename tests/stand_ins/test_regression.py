@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.entry import Machine
-from fixtures.gate import REFERENCE, Finding, Judgement
-from fixtures.history import History
-from fixtures.measurement import Failure, Measurement, Run
-from fixtures.plan import TrialSpec
-from fixtures.regression import Past
-from fixtures.summary import Summary, summarise, with_history
-from fixtures.terminal import comparison_block
-from fixtures.verdict import Outcome
+from fixtures.analysis.measurement import Failure, Measurement, Run
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.summary import Summary, summarise, with_history
+from fixtures.analysis.verdict import Outcome
+from fixtures.history.entry import Machine
+from fixtures.history.gate import REFERENCE, Finding, Judgement
+from fixtures.history.regression import Past
+from fixtures.history.store import History
+from fixtures.report.terminal import comparison_block
 from tests.unit.fake_jobs import FakeJobs, ended, experiment, honest, names, noise
 from tests.unit.nights import SPEEDUP, TRAINING
 from tests.unit.trials import SETTINGS, SPREAD, result, run, timing_round, with_all_ranks

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from fixtures.errors import Infra
-from fixtures.kubernetes.tools import WORDS, TimedOut, Tool, last_words, shorten
+from fixtures.system.programs import WORDS, TimedOut, Tool, last_words, shorten
 
 ENVIRON = {"PATH": "/usr/bin:/bin", "GREETING": "hello"}
 SHELL = Tool("sh", ENVIRON)

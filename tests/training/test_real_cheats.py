@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.work import Spread, prove_same_work
 from fixtures.errors import UnequalWork
-from fixtures.plan import TrialSpec
-from fixtures.resources import free_addresses
-from fixtures.work import Spread, prove_same_work
+from fixtures.system.resources import free_addresses
 from tests.training import one_rank
 from trainer import schedule
 from trainer.result import TrialResult, decode

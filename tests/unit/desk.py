@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fixtures.cli import main as command
 from fixtures.errors import Infra
-from fixtures.hand import main as command
-from fixtures.settings import Settings
+from fixtures.settings.settings import Settings
 from tests.contract.fake import FakeMachine, FakeProvider
 
 WHOLE = FakeMachine(nodes=True, running=True, ray=True, kept=True)

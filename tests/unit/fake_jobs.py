@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from fixtures import experiment as module
-from fixtures.cluster import Cluster
-from fixtures.display import Display
-from fixtures.experiment import Experiment
-from fixtures.jobs import FinishedJob, JobsClient
-from fixtures.measurement import ClusterFacts, Run
-from fixtures.noise import Noise
-from fixtures.plan import TrialSpec
-from fixtures.settings import Settings
+from fixtures.analysis.measurement import ClusterFacts, Run
+from fixtures.analysis.plan import TrialSpec
+from fixtures.clusters.contract import Cluster
+from fixtures.measure import experiment as module
+from fixtures.measure.display import Display
+from fixtures.measure.experiment import Experiment
+from fixtures.measure.jobs import FinishedJob, JobsClient
+from fixtures.settings.settings import Settings
+from fixtures.system.noise import Noise
 from tests.contract.fake import FakeProvider
 from tests.unit.trials import QUIET, SETTINGS, SPREAD, result
 from trainer import __main__ as trainer

@@ -22,7 +22,7 @@ class Message:
     """What an error says.
 
     Attributes:
-        where: file and function, such as fixtures/verbs.py:stop.
+        where: file and function, such as fixtures/cli/verbs.py:stop.
         text: with HOLE for what only a run knows.
     """
 

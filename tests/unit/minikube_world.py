@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fixtures import processes
-from fixtures.kubernetes.minikube import MinikubeEngine
-from fixtures.processes import Lease
-from fixtures.resources import GIB, Machine
+from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
+from fixtures.system import processes
+from fixtures.system.processes import Lease
+from fixtures.system.resources import GIB, Machine
 from tests.stand_ins.stand_in import StandIns, docker_ps, recorded
 
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=32 * GIB, disk=100 * GIB)

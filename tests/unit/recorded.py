@@ -6,7 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
-from fixtures.measurement import Run
+from fixtures.analysis.measurement import Run
 
 DATA = Path(__file__).parents[1] / "data"
 FILE = DATA / "measurements-quick.json.gz"

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fixtures.kubernetes.objects import Object
+from fixtures.clusters.kubernetes.access.objects import Object
 
 RAYCLUSTER = Path(__file__).resolve().parents[1] / "data" / "raycluster"
 T0 = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)

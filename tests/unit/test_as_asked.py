@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.summary import summarise
+from fixtures.analysis.verdict import Outcome
+from fixtures.analysis.work import prove_as_asked, prove_same_work
 from fixtures.errors import UnequalWork
-from fixtures.plan import TrialSpec
-from fixtures.summary import summarise
-from fixtures.verdict import Outcome
-from fixtures.work import prove_as_asked, prove_same_work
 from tests.unit.trials import BATCH, SETTINGS, SPREAD, measurement, result, run, spec, timing_round, with_rank
 from trainer import schedule
 from trainer.result import TrialResult

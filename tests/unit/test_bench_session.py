@@ -12,8 +12,8 @@ from benchmarks import session as module
 from benchmarks import without_ray
 from benchmarks.rounds import Bench, Configuration, Trial, VariantTrial
 from benchmarks.session import Session, Trials
-from fixtures.display import Display
 from fixtures.errors import Infra, MissingFigure, UnequalWork
+from fixtures.measure.display import Display
 from tests.unit.benches import HOST, steady, trial, variant_trial
 from tests.unit.trials import QUIET
 

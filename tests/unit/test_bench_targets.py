@@ -9,8 +9,8 @@ import pytest
 from benchmarks.rounds import GROUPS, Bench, Configuration, Trial, VariantTrial
 from benchmarks.table import render
 from benchmarks.targets import Outcome, all_met, at_least, at_most, facts, fastest, judge, prove, prove_variant
+from fixtures.analysis.speedup import Ratios, mean_interval
 from fixtures.errors import UnequalWork
-from fixtures.speedup import Ratios, mean_interval
 from tests.unit.benches import bench, steady, trial, variant_trial
 from tests.unit.trials import BATCH, SPREAD, with_epoch
 from trainer import schedule

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.kubernetes.capacity import (
+from fixtures.clusters.kubernetes.access.objects import Object
+from fixtures.clusters.kubernetes.raycluster.capacity import (
     Resources,
     allocatable,
     fits,
@@ -19,7 +20,6 @@ from fixtures.kubernetes.capacity import (
     rooms,
     usable_cores,
 )
-from fixtures.kubernetes.objects import Object
 from tests.unit.recordings import items, node, pod
 
 GIB = 1 << 30

@@ -10,10 +10,11 @@ import sys
 
 import pytest
 
-from fixtures import verbs
-from fixtures.cluster import Problem
-from fixtures.hand import main as command
-from fixtures.settings import ALL_OPTIONS, build
+from fixtures.cli import main as command
+from fixtures.cli import verbs
+from fixtures.clusters.contract import Problem
+from fixtures.settings.settings import ALL_OPTIONS, build
+from fixtures.system.paths import ROOT
 from tests.unit.desk import WHOLE, Desk, fail
 
 Say = pytest.CaptureFixture[str]
@@ -126,8 +127,8 @@ def test_what_there_is_not_is_said(desk: Desk, capsys: Say, arguments: tuple[str
 
 def test_doctor_says_by_its_exit_code_whether_a_run_could_start(desk: Desk, capsys: Say) -> None:
     for name in ("constraints.txt", "pyproject.toml"):
-        (desk.root / name).write_text((command.ROOT / name).read_text("utf-8"), "utf-8")
-    (desk.root / "image").symlink_to(command.ROOT / "image")
+        (desk.root / name).write_text((ROOT / name).read_text("utf-8"), "utf-8")
+    (desk.root / "image").symlink_to(ROOT / "image")
 
     assert desk.run("doctor") == 0
     assert "ready for --cluster=local" in capsys.readouterr().out
@@ -149,9 +150,7 @@ def test_a_run_is_told_what_the_verb_was_told_an_option_and_its_opposite_alike()
 def test_without_the_packages_one_sentence_says_how_to_install_them() -> None:
     bare = [sys.executable, "-S", "-m", "fixtures", "doctor"]  # -S: without site-packages
 
-    said = subprocess.run(
-        bare, check=False, cwd=command.ROOT, env={"PATH": ""}, capture_output=True, text=True, timeout=30
-    )
+    said = subprocess.run(bare, check=False, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, timeout=30)
 
     assert said.returncode == 1
     assert said.stdout == ""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.clusters.kubernetes.engines.context import ContextEngine, read_contexts
 from fixtures.errors import Infra
-from fixtures.kubernetes.context import ContextEngine, read_contexts
 
 
 def kubeconfig(file: Path, *names: str, current: str = "") -> Path:

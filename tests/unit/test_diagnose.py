@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fixtures.kubernetes.diagnose import Finding, first_cause
-from fixtures.kubernetes.objects import Object, moment
-from fixtures.kubernetes.readiness import ready
+from fixtures.clusters.kubernetes.access.objects import Object, moment
+from fixtures.clusters.kubernetes.diagnosis.diagnose import Finding, first_cause
+from fixtures.clusters.kubernetes.raycluster.readiness import ready
 from tests.unit.recordings import (
     Moment,
     at,

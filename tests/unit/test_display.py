@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from fixtures.display import CLEAR, Display, describe
+from fixtures.measure.display import CLEAR, Display, describe
 
 
 class Screen:

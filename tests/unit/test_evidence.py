@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import suite
-from fixtures.evidence import last_error, lost_rank, remove_evidence, write_evidence
+from fixtures.clusters.evidence import last_error, lost_rank, remove_evidence, write_evidence
+from fixtures.plugin import suite
 from tests.contract.fake import FakeProvider
 
 pytest_plugins = ["pytester"]
@@ -64,7 +64,7 @@ def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
 ) -> None:
     monkeypatch.setattr(suite, "make_provider", lambda *_: FakeProvider(2, 1))
     monkeypatch.delattr(suite, "pytest_configure")  # would take SIGTERM from the pytest that runs this test
-    pytester.makeconftest('pytest_plugins = ["fixtures.options", "fixtures.suite"]')
+    pytester.makeconftest('pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.suite"]')
     pytester.makeini("[pytest]\nmarkers =\n    e2e: replayed\n")
     pytester.makepyfile(
         """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fixtures.noise import Noise
-from fixtures.plan import TrialSpec
-from fixtures.summary import summarise
-from fixtures.verdict import Outcome
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.summary import summarise
+from fixtures.analysis.verdict import Outcome
+from fixtures.system.noise import Noise
 from tests.unit.fake_jobs import (
     NOISY,
     FakeJobs,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.summary import summarise
+from fixtures.analysis.verdict import Outcome
 from fixtures.errors import Infra
-from fixtures.jobs import FinishedJob
-from fixtures.plan import TrialSpec
-from fixtures.summary import summarise
-from fixtures.verdict import Outcome
+from fixtures.measure.jobs import FinishedJob
 from tests.contract.fake import FakeProvider
 from tests.unit.fake_jobs import (
     LOST_NODE,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.gate import MIN_ROUNDS, REFERENCE, RERUN_MOST, Judgement, Reference, judge
-from fixtures.night import Measure, Metric, Night, estimate
+from fixtures.history.gate import MIN_ROUNDS, REFERENCE, RERUN_MOST, Judgement, Reference, judge
+from fixtures.history.sample import Measure, Metric, Night, estimate
 from tests.unit.nights import OVERHEAD, SPEEDUP, TRAINING, equal_nights, measure, night
 
 PAST = equal_nights()

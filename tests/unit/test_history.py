@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from pytest_benchmark.storage.file import FileStorage
 
-from fixtures.entry import SECTION, Commit, Entry, Machine
+from fixtures.analysis.summary import summarise
 from fixtures.errors import UsageError
-from fixtures.gate import REFERENCE, judge
-from fixtures.gate_commands import main
-from fixtures.history import History, read_commit, series
-from fixtures.summary import summarise
+from fixtures.history.__main__ import main
+from fixtures.history.entry import SECTION, Commit, Entry, Machine
+from fixtures.history.gate import REFERENCE, judge
+from fixtures.history.store import History, read_commit, series
 from tests.unit.nights import HERE, OVERHEAD, SPEEDUP, TRAINING, entry
 from tests.unit.trials import SPREAD, run, timing_round
 

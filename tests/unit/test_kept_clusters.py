@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures import processes
+from fixtures.clusters.kubernetes.engines.context import ContextEngine
 from fixtures.errors import Infra, UsageError
-from fixtures.kubernetes.context import ContextEngine
-from fixtures.processes import Lease
+from fixtures.system import processes
+from fixtures.system.processes import Lease
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.stand_ins.test_kind import NAMES, KindWorld, node_list
 from tests.unit.minikube_world import NO_PROCESS, World

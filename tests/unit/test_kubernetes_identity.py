@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from fixtures.kubernetes.identity import changes, identify
+from fixtures.clusters.kubernetes.raycluster.identity import changes, identify
 from tests.unit.recordings import at, container, event, moments, node, pod, running
 
 HEAD = running("e2e-head-a", role="head")

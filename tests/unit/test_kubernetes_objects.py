@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fixtures.kubernetes.objects import containers, event_count, event_time, events_of, name, ray_container, ray_pods
+from fixtures.clusters.kubernetes.access.objects import (
+    containers,
+    event_count,
+    event_time,
+    events_of,
+    name,
+    ray_container,
+    ray_pods,
+)
 from tests.unit.recordings import items, sample, timeline
 
 

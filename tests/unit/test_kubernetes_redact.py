@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from fixtures.kubernetes.redact import HIDDEN, as_json, bounded, cleaned, cut, redacted, timeline
+from fixtures.clusters.kubernetes.diagnosis.redact import HIDDEN, as_json, bounded, cleaned, cut, redacted, timeline
 from tests.unit.recordings import sample
 
 TOKEN = "4f1c9a77d0e2"

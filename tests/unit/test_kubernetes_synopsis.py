@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from fixtures.kubernetes.objects import Object
-from fixtures.kubernetes.synopsis import Facts, synopsis
-from fixtures.ray_state import NodeState, parse_nodes
+from fixtures.clusters.kubernetes.access.objects import Object
+from fixtures.clusters.kubernetes.evidence.synopsis import Facts, synopsis
+from fixtures.clusters.ray_state import NodeState, parse_nodes
 from tests.stand_ins.fake_helm import deployment
 from tests.unit.recordings import items, moments, node, sample
 

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from fixtures.clusters.kubernetes.access.api import Api
 from fixtures.errors import Infra
-from fixtures.kubernetes.api import Api
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.kubernetes.versions import OPERATOR, handshake, minor, operator_fits
+from fixtures.clusters.kubernetes.operator.versions import OPERATOR, handshake, minor, operator_fits
 
 FITTING: dict[str, Any] = {
     "client_ray": "2.60.0",

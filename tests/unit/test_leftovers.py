@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import processes
+from fixtures.cli.leftovers import Leftovers
+from fixtures.clusters.kubernetes.image.image import ARCHIVE
+from fixtures.clusters.kubernetes.image.node_images import unused
+from fixtures.clusters.kubernetes.image.recipe import REPOSITORY
 from fixtures.errors import Infra
-from fixtures.kubernetes.image import ARCHIVE
-from fixtures.kubernetes.node_images import unused
-from fixtures.kubernetes.recipe import REPOSITORY
-from fixtures.kubernetes.settings import KubernetesSettings
-from fixtures.leftovers import Leftovers
-from fixtures.processes import Lease
+from fixtures.settings.kubernetes import KubernetesSettings
+from fixtures.system import processes
+from fixtures.system.processes import Lease
 from tests.stand_ins.stand_in import docker_ps
 from tests.unit.minikube_world import NO_PROCESS, World
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures import local_clusters, processes
+from fixtures.clusters.local import inventory as local_clusters
+from fixtures.clusters.local.provider import LocalProvider
+from fixtures.clusters.ray_state import NodeState
 from fixtures.errors import UsageError
-from fixtures.local import LocalProvider
-from fixtures.processes import Lease
-from fixtures.ray_state import NodeState
+from fixtures.system import processes
+from fixtures.system.processes import Lease
 
 KEPT = Lease(pid=2**22 - 1, started=1.0, kept=True)
 """Of a process that does not exist."""

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import local, processes
+from fixtures.clusters.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
+from fixtures.clusters.local import provider as local
+from fixtures.clusters.local.monitoring import Monitors
+from fixtures.clusters.local.provider import LocalProvider
+from fixtures.clusters.ray_state import parse_nodes
+from fixtures.clusters.training_environment import UNWATCHED, trainer_digest
 from fixtures.errors import Infra
-from fixtures.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
-from fixtures.local import LocalProvider
-from fixtures.monitoring.embedded import Monitors
-from fixtures.ray_state import parse_nodes
-from fixtures.resources import GIB, Machine, cpu_quota, memory_limit
-from fixtures.training_environment import UNWATCHED, trainer_digest
+from fixtures.system import processes
+from fixtures.system.resources import GIB, Machine, cpu_quota, memory_limit
 
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=8 * GIB, disk=50 * GIB)
 

@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 import yaml
 
-from fixtures import training_environment
+from fixtures.clusters import training_environment
+from fixtures.clusters.kubernetes.raycluster import manifest
+from fixtures.clusters.kubernetes.raycluster.capacity import Resources
 from fixtures.errors import UsageError
-from fixtures.kubernetes import manifest
-from fixtures.kubernetes.capacity import Resources
-from fixtures.kubernetes.manifest import MANIFESTS
+from fixtures.system.paths import MANIFESTS
 from tests.unit.recordings import sample
 
 ROOT = Path(__file__).resolve().parents[2]

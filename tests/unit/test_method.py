@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from scipy.special import stdtrit
 
-from fixtures import gate, night
-from fixtures.night import Estimate
-from fixtures.replay import Recorded
+from fixtures.history import gate
+from fixtures.history import sample as night
+from fixtures.history.replay import Recorded
+from fixtures.history.sample import Estimate
 from tests.unit.nights import SPEEDUP
 
 TEXT = (Path(__file__).parents[2] / "docs/METHOD.md").read_text(encoding="utf-8")

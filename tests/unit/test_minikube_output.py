@@ -7,10 +7,10 @@ import re
 
 import pytest
 
+from fixtures.clusters.kubernetes.engines.minikube_events import REMEDIES, Event, Progress, failure, parse_event
+from fixtures.clusters.kubernetes.engines.minikube_state import Shape, not_running, parse_names, parse_profile
 from fixtures.errors import Infra
-from fixtures.kubernetes.minikube_events import REMEDIES, Event, Progress, failure, parse_event
-from fixtures.kubernetes.minikube_state import Shape, not_running, parse_names, parse_profile
-from fixtures.kubernetes.tools import Completed
+from fixtures.system.programs import Completed
 from tests.stand_ins.stand_in import DATA, recorded
 
 ASKED = Shape(2, 2, 6144, "docker", "containerd", "v1.34.4")

@@ -12,14 +12,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from fixtures.cluster import Cluster
+from fixtures.analysis.plan import trial_name
+from fixtures.clusters.contract import Cluster
+from fixtures.clusters.local.monitoring import LISTENING, Monitors, Watching, grafana_on
 from fixtures.errors import Infra
-from fixtures.jobs import JobsClient
-from fixtures.monitoring import files, monitor, snapshot
-from fixtures.monitoring.embedded import LISTENING, Monitors, Watching, grafana_on
-from fixtures.monitoring.monitor import Monitor, monitored
+from fixtures.measure import monitor
+from fixtures.measure.jobs import JobsClient
+from fixtures.measure.monitor import Monitor, monitored
+from fixtures.monitoring import files, snapshot
 from fixtures.monitoring.prometheus import Prometheus, Series, over_http
-from fixtures.plan import trial_name
 from tests.unit.trials import run, timing_round
 
 RUN = run(*(timing_round(n, 10.0, 5.5, None) for n in (1, 2)))

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from fixtures import noise
-from fixtures.noise import Noise, Watch
+from fixtures.system import noise
+from fixtures.system.noise import Noise, Watch
 from tests.unit.trials import QUIET
 from trainer.result import from_dict
 

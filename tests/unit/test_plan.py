@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.plan import (
+from fixtures.analysis.plan import (
     LOOK_LEVEL,
     TrialSpec,
     accuracy_trials,
@@ -20,7 +20,7 @@ from fixtures.plan import (
     max_repeats,
     timing_round,
 )
-from fixtures.settings import Settings
+from fixtures.settings.settings import Settings
 
 COUNTS = st.lists(st.integers(1, 16), min_size=1, max_size=4, unique=True)
 BASELINE = TrialSpec("timing", workers=0, copies=1, epochs=1, seed=2, probe=False)

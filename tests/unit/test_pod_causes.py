@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.kubernetes.objects import Object, events_of
-from fixtures.kubernetes.pod_causes import Case, Finding, gist, pod_cause
+from fixtures.clusters.kubernetes.access.objects import Object, events_of
+from fixtures.clusters.kubernetes.diagnosis.pod_causes import Case, Finding, gist, pod_cause
 from tests.unit.recordings import at, container, event, items, later, node, pod, running
 
 NAME = "e2e-workers-worker-x"

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures import processes
 from fixtures.errors import Infra, UsageError
-from fixtures.processes import Lease
+from fixtures.system import processes
+from fixtures.system.processes import Lease
 
 DEAD = Lease(pid=2**22 - 1, started=1.0)
 """Held by a process that does not exist."""
@@ -236,7 +236,7 @@ def guardian_of(code: str, run: Path) -> subprocess.Popen[str]:
     script = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from fixtures.processes import *\n"
+        "from fixtures.system.processes import *\n"
         f"run = Path({str(run)!r})\n"
         "write_lease(run, Lease.of_this_process())\n"
         "guardian = Guardian(run, {'PATH': os.environ.get('PATH', ''), TAG: run.name})\n"

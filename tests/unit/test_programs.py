@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.cli.prerequisites import VERSION, wish
+from fixtures.cli.releases import OLDEST, PLATFORMS, old_enough, pinned, this_platform, version_in
 from fixtures.errors import UsageError
-from fixtures.hand.prerequisites import VERSION, wish
-from fixtures.hand.programs import OLDEST, PLATFORMS, old_enough, pinned, this_platform, version_in
-from fixtures.kubernetes.settings import MINIKUBE_KUBERNETES
+from fixtures.settings.kubernetes import MINIKUBE_KUBERNETES
 
 PINS = pinned()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fixtures.kubernetes.readiness import ready
+from fixtures.clusters.kubernetes.raycluster.readiness import ready
 from tests.unit.recordings import at, container, moments, pod, raycluster, running, sample
 
 HEAD = running("e2e-head-a", role="head")

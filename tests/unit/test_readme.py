@@ -12,12 +12,15 @@ import pytest
 
 import fixtures.report.__main__
 from benchmarks import bench
-from fixtures import gate_commands, noise, work
-from fixtures.hand.main import VERBS, make_parser
-from fixtures.kubernetes.settings import KUBERNETES_OPTIONS
-from fixtures.plan import LOOK_LEVEL, looks
-from fixtures.settings import ALL_OPTIONS, OPTIONS, Settings, build
-from fixtures.verdict import Outcome, exit_code
+from docs.generate import generated
+from fixtures.analysis import work
+from fixtures.analysis.plan import LOOK_LEVEL, looks
+from fixtures.analysis.verdict import Outcome, exit_code
+from fixtures.cli.main import VERBS, make_parser
+from fixtures.history import __main__ as gate_commands
+from fixtures.settings.kubernetes import KUBERNETES_OPTIONS
+from fixtures.settings.settings import ALL_OPTIONS, OPTIONS, Settings, build
+from fixtures.system import noise
 from trainer import data
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +87,7 @@ def check_make(command: str, words: list[str], reports: Path) -> Settings | None
 
 PARSERS: dict[str, Callable[[list[str]], object]] = {
     "fixtures.report": fixtures.report.__main__.parse,
-    "fixtures.gate": gate_commands.parse,
+    "fixtures.history": gate_commands.parse,
 }
 
 
@@ -197,9 +200,9 @@ def test_every_verb_but_none_other_is_a_target_of_the_makefile() -> None:
         ("EPOCH=15 pytest -m e2e", "no option is set by"),
         ("pip install ray", "neither make nor pytest"),
         ("python -m fixtures.reports reports", "no module fixtures.reports"),
-        ("python -m fixtures.work", "is no command"),
+        ("python -m fixtures.analysis.work", "is no command"),
         ("python -m fixtures.report compare OLD", "fixtures.report refuses it"),
-        ("python -m fixtures.gate accept", "fixtures.gate refuses it"),
+        ("python -m fixtures.history accept", "fixtures.history refuses it"),
         ("python -m fixtures fly", "no such words"),
         ("python -m fixtures up --worker=2", "no such words"),
     ],
@@ -275,16 +278,10 @@ def test_every_path_of_the_layout_exists() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
-def test_every_module_is_in_the_architecture_and_no_other() -> None:
-    page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
-    house = page.partition("## Who may know whom")[0]
-    first_cells = re.findall(r"^\| (`.+?) \|", house, re.MULTILINE)
-    described = {each for cell in first_cells for each in re.findall(r"`(\w+)`", cell)}
-    parts = ("hand", "kubernetes", "monitoring", "report")
-    folders = ("fixtures", *(f"fixtures/{part}" for part in parts), "image/trainer")
-    modules = {file.stem for folder in folders for file in (ROOT / folder).glob("*.py")}
-
-    assert described == modules - {"__init__"}
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_generated_parts_of_a_page_are_as_docs_generate_writes_them(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text == generated(text), "make docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -13,8 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from fixtures.errors import Infra
-from fixtures.kubernetes.recipe import (
+from fixtures.clusters.kubernetes.image.recipe import (
     Ignore,
     Recipe,
     Versions,
@@ -23,6 +22,7 @@ from fixtures.kubernetes.recipe import (
     context_files,
     pins,
 )
+from fixtures.errors import Infra
 
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "image"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fixtures.gate import judge
-from fixtures.replay import METRICS, Machine, Rate, Recorded, deviation, rates
-from fixtures.selftest import Files, entry_of, line
+from fixtures.history.gate import judge
+from fixtures.history.replay import METRICS, Machine, Rate, Recorded, deviation, rates
+from fixtures.history.selftest import Files, entry_of, line
 from tests.unit.nights import SPEEDUP
 
 RECORDED = Recorded.load()

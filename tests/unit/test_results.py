@@ -10,13 +10,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from fixtures.measurement import Run
-from fixtures.results import interval, result_files
-from fixtures.speedup import Speedup
-from fixtures.summary import summarise
+from fixtures.analysis.measurement import Run
+from fixtures.analysis.speedup import Speedup
+from fixtures.analysis.summary import summarise
+from fixtures.report.results import interval, result_files
 from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures" / "results.schema.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures/report/results.schema.json").read_text())
 ROUNDS = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in (1, 2, 3)]
 BOTH = [(*round_, *timing_round(number, 10.0, 3.0, 12.0, workers=4)[1:]) for number, round_ in enumerate(ROUNDS, 1)]
 

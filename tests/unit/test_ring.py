@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.resources import free_addresses
+from fixtures.system.resources import free_addresses
 from trainer import ring
 from trainer.ring import LostRank, Ring, said
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from benchmarks.round_noise import main, measured, read, together
-from fixtures.entry import Entry, Round
 from fixtures.errors import MissingFigure, UsageError
-from fixtures.history import History
-from fixtures.replay import FILE, METRICS, Recorded, deviation
+from fixtures.history.entry import Entry, Round
+from fixtures.history.replay import FILE, METRICS, Recorded, deviation
+from fixtures.history.store import History
 from tests.unit.nights import SPEEDUP, entry
 
 WOBBLE = (0.9, 1.1, 0.95, 1.05, 1.0, 1.0, 0.97, 1.03, 0.99, 1.01, 1.0, 1.0)

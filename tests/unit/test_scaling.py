@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.errors import MissingFigure, UsageError
-from fixtures.links import AllReduce, Link, LinkPoint, SharedMemory
-from fixtures.scaling import (
+from fixtures.analysis.links import AllReduce, Link, LinkPoint, SharedMemory
+from fixtures.analysis.scaling import (
     RECORDED,
     Compute,
     ComputePoint,
@@ -25,6 +24,7 @@ from fixtures.scaling import (
     main,
     table,
 )
+from fixtures.errors import MissingFigure, UsageError
 
 COMPUTE = Compute(step=4e-4, image=7e-5, cache=8e-6, batch=4e-7, call=2e-4)
 LINK = Link(latency=2e-5, bandwidth=5e9)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.errors import UsageError
-from fixtures.kubernetes.settings import KUBERNETES_OPTIONS, KubernetesSettings
-from fixtures.option import Option
-from fixtures.settings import ALL_OPTIONS, CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Settings, build, header
+from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, KubernetesSettings
+from fixtures.settings.option import Option
+from fixtures.settings.settings import ALL_OPTIONS, CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Settings, build, header
 
 BY_DEST = {option.dest: option for option in OPTIONS}
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fixtures.analysis.speedup import Ceiling, Ratios, Share, Speedup, geometric_mean
 from fixtures.errors import MissingFigure
-from fixtures.speedup import Ceiling, Ratios, Share, Speedup, geometric_mean
 
 TIMES = st.floats(1e-3, 1e5)
 RATIOS = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=12)

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.analysis.measurement import Failure, Measurement, Run
+from fixtures.analysis.summary import EndToEnd, Summary, settings_of, summarise
+from fixtures.analysis.verdict import Outcome
 from fixtures.errors import MissingFigure
-from fixtures.measurement import Failure, Measurement, Run
-from fixtures.noise import Noise
-from fixtures.summary import EndToEnd, Summary, settings_of, summarise
-from fixtures.verdict import Outcome
+from fixtures.system.noise import Noise
 from tests.unit.trials import (
     SCALING,
     SETTINGS,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.measurement import Failure, Run
-from fixtures.summary import summarise
-from fixtures.terminal import MOST_BARS, comparison_block
+from fixtures.analysis.measurement import Failure, Run
+from fixtures.analysis.summary import summarise
+from fixtures.report.terminal import MOST_BARS, comparison_block
 from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
 
 ROUNDS = [timing_round(1, 10.0, 5.5, 10.4), timing_round(2, 10.2, 5.6, 10.5), timing_round(3, 9.9, 5.4, 10.3)]

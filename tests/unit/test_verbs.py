@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.cluster import Problem
+from fixtures.clusters.contract import Problem
 from tests.contract.fake import FakeMachine, FakeProvider
 from tests.unit.desk import STOPPED, WHOLE, Desk, fail
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fixtures.speedup import Speedup
-from fixtures.verdict import Outcome, Verdict, decide, exit_code, inapplicable, worst
+from fixtures.analysis.speedup import Speedup
+from fixtures.analysis.verdict import Outcome, Verdict, decide, exit_code, inapplicable, worst
 
 FAST = Speedup(2, (1.80, 1.82, 1.81))
 SLOW = Speedup(2, (1.20, 1.22, 1.21))

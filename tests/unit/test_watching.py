@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cluster import Dashboard
+from fixtures.cli import dashboard, logs
+from fixtures.cli.dashboard import Forwards
+from fixtures.clusters.contract import Dashboard
 from fixtures.errors import Infra, UsageError
-from fixtures.hand import dashboard, logs
-from fixtures.hand.dashboard import Forwards
 
 RAY = Dashboard("Ray", "http://127.0.0.1:8265", token="t0ken")
 GRAFANA = Dashboard(

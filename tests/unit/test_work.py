@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.work import TENSORS, prove_copies, prove_same_work, require_accuracy
 from fixtures.errors import MissingFigure, UnequalWork
-from fixtures.plan import TrialSpec
-from fixtures.work import TENSORS, prove_copies, prove_same_work, require_accuracy
 from tests.unit.trials import (
     BATCH,
     EPOCHS,

@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Literal
 
-from fixtures.links import Link
-from fixtures.measurement import ClusterFacts, Failure, Measurement, Run
-from fixtures.noise import Noise
-from fixtures.plan import TrialSpec
-from fixtures.scaling import Compute, ScalingModel
-from fixtures.settings import Settings, header
-from fixtures.work import TENSORS, Spread
+from fixtures.analysis.links import Link
+from fixtures.analysis.measurement import ClusterFacts, Failure, Measurement, Run
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.scaling import Compute, ScalingModel
+from fixtures.analysis.work import TENSORS, Spread
+from fixtures.settings.settings import Settings, header
+from fixtures.system.noise import Noise
 from trainer import schedule
 from trainer.result import EpochRecord, Hardware, Means, Probe, RankRecord, TrialResult
 

@@ -1,0 +1,63 @@
+"""Make the generated parts of the documentation: `python docs/generate.py` rewrites them, `make docs` is short for it.
+
+A generated part stands between two comments that name it. A test checks that each is as this would write it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+_PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Rewrite every page that has a generated part."""
+    for page in pages():
+        text = page.read_text(encoding="utf-8")
+        if (made := generated(text)) != text:
+            page.write_text(made, encoding="utf-8")
+            print(f"rewritten: {page.relative_to(ROOT)}")
+
+
+def pages() -> list[Path]:
+    """Return the pages that may have generated parts."""
+    return [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+def generated(text: str) -> str:
+    """Return a page with its generated parts as they should be."""
+    return _PART.sub(lambda part: f"{part[1]}{PARTS[part['name']]()}{part[3]}", text)
+
+
+def modules() -> str:
+    """Return one table for each package: its modules, and the first line of each docstring."""
+    return "\n".join(_package(folder) for folder in _packages(ROOT / "fixtures", ROOT / "image/trainer"))
+
+
+def _packages(*roots: Path) -> Iterator[Path]:
+    for root in roots:
+        yield from sorted(file.parent for file in root.rglob("__init__.py"))
+
+
+def _package(folder: Path) -> str:
+    rows = [
+        f"| `{file.stem}` | {_summary(file)} |" for file in sorted(folder.glob("*.py")) if file.name != "__init__.py"
+    ]
+    title = f"**`{folder.relative_to(ROOT)}/`** {_summary(folder / '__init__.py')}\n"
+    return "\n".join([title, *(["| module | what it is for |", "|---|---|", *rows, ""] if rows else [])])
+
+
+def _summary(file: Path) -> str:
+    lines = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").splitlines()
+    return lines[0].replace("|", "\\|") if lines else ""
+
+
+PARTS: Mapping[str, Callable[[], str]] = {"modules": modules}
+
+if __name__ == "__main__":
+    main()
