@@ -71,10 +71,11 @@ gc: $(INSTALLED) ## remove what earlier runs left: embedded clusters, killed run
 docs: $(INSTALLED) ## make the generated parts of the documentation again
 	$(BIN)/python docs/generate.py
 
-lint: $(INSTALLED) ## ruff and mypy on the whole tree, and actionlint where it is on PATH
+lint: $(INSTALLED) ## ruff, mypy and import-linter on the whole tree, and actionlint where it is on PATH
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	PYTHONPATH=.:image $(BIN)/lint-imports --no-cache --no-logo
 	@if command -v actionlint; then actionlint $(WORKFLOWS); else echo "the workflows are not linted: no actionlint on PATH"; fi
 
 lint-workflows: ## actionlint on the workflows, with shellcheck where there is one; the one on PATH, or built by Go

@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fixtures.analysis.judgement import Metric
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.work import Spread
 from fixtures.errors import BenchmarkError, MissingFigure, UsageError
 from fixtures.history.entry import Commit, Entry
 from fixtures.history.replay import FILE, METRICS, deviation
-from fixtures.history.sample import Metric
 from fixtures.history.store import read_entry
 from fixtures.report.files import measurements_file
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.analysis.judgement import Finding, Judgement, Metric
 from fixtures.analysis.measurement import Run
-from fixtures.analysis.summary import Summary, summarise, with_history
+from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.history.entry import Commit, Entry
-from fixtures.history.gate import REFERENCE, Finding, Judgement, judge, level
-from fixtures.history.regression import Past
-from fixtures.history.sample import Metric
+from fixtures.history.gate import REFERENCE, judge, level
+from fixtures.history.regression import Past, with_history
 from fixtures.history.store import Chronicle, History, series
 from fixtures.report.__main__ import main
 from fixtures.report.markdown import markdown

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.clusters.kubernetes.owned_resources import HEAD_SERVICE, NAME
 from fixtures.clusters.kubernetes.provider import DATA
+from fixtures.clusters.kubernetes.raycluster.manifest import HEAD_SERVICE, NAME
 from fixtures.settings.kubernetes import KubernetesSettings
 from trainer.__main__ import parse
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from fixtures.analysis.judgement import Finding, Judgement
 from fixtures.analysis.measurement import Failure
-from fixtures.analysis.summary import summarise, with_history
+from fixtures.analysis.summary import summarise
 from fixtures.cli.nightly import AUTHOR, MEASUREMENT, Action, Issue, annotation, job_code, main, plan, run, summary
-from fixtures.history.gate import Finding, Judgement
+from fixtures.history.regression import with_history
 from fixtures.report.results import result_files
 from tests.unit import trials
 from tests.unit.nights import SPEEDUP

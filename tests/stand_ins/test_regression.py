@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.analysis.judgement import Finding, Judgement
 from fixtures.analysis.measurement import Failure, Measurement, Run
 from fixtures.analysis.plan import TrialSpec
-from fixtures.analysis.summary import Summary, summarise, with_history
+from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.history.entry import Machine
-from fixtures.history.gate import REFERENCE, Finding, Judgement
-from fixtures.history.regression import Past
+from fixtures.history.gate import REFERENCE
+from fixtures.history.regression import Past, with_history
 from fixtures.history.store import History
 from fixtures.report.terminal import comparison_block
 from tests.unit.fake_jobs import FakeJobs, ended, experiment, honest, names, noise

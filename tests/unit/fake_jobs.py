@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from fixtures.analysis.measurement import ClusterFacts, Run
+from fixtures.analysis.measurement import Run
 from fixtures.analysis.plan import TrialSpec
-from fixtures.clusters.contract import Cluster
+from fixtures.clusters.contract import Cluster, cluster_facts
 from fixtures.measure import experiment as module
 from fixtures.measure.display import Display
 from fixtures.measure.experiment import Experiment
@@ -126,7 +126,7 @@ def experiment(
     cluster: Cluster = provider.up(lambda line: None)
     if cores is not None:
         cluster = replace(cluster, usable_cores=cores)
-    facts = ClusterFacts.of("fake", cluster, {"worker-1": "f" * 64})
+    facts = cluster_facts("fake", cluster, {"worker-1": "f" * 64})
     write: Callable[[str], None] = (lambda text: None) if lines is None else lines.append
     display = Display(write, live=False, clock=lambda: jobs.now)
     return Experiment(

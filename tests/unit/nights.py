@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fixtures.analysis.judgement import Metric
 from fixtures.history.entry import SCHEMA, Commit, Compared, Entry, Machine, Round
 from fixtures.history.gate import REFERENCE
-from fixtures.history.sample import Measure, Metric, Night
+from fixtures.history.sample import Measure, Night
 
 SPEEDUP, TRAINING, OVERHEAD = Metric("speedup", 2), Metric("training", 0), Metric("overhead", 2)
 WOBBLE = (0.99, 1.01, 0.98, 1.02, 1.0, 1.0, 0.99, 1.01)

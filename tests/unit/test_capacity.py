@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fixtures.clusters.kubernetes.access.objects import Object
-from fixtures.clusters.kubernetes.raycluster.capacity import (
+from fixtures.clusters.kubernetes.access.capacity import (
     Resources,
     allocatable,
     fits,
@@ -20,6 +19,7 @@ from fixtures.clusters.kubernetes.raycluster.capacity import (
     rooms,
     usable_cores,
 )
+from fixtures.clusters.kubernetes.access.objects import Object
 from tests.unit.recordings import items, node, pod
 
 GIB = 1 << 30

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.history.gate import MIN_ROUNDS, REFERENCE, RERUN_MOST, Judgement, Reference, judge
-from fixtures.history.sample import Measure, Metric, Night, estimate
+from fixtures.analysis.judgement import Judgement, Metric
+from fixtures.history.gate import MIN_ROUNDS, REFERENCE, RERUN_MOST, Reference, judge
+from fixtures.history.sample import Measure, Night, estimate
 from tests.unit.nights import OVERHEAD, SPEEDUP, TRAINING, equal_nights, measure, night
 
 PAST = equal_nights()

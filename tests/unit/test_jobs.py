@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from fixtures.errors import Infra
-from fixtures.measure.display import plain
 from fixtures.measure.jobs import JobsClient, Patience
+from fixtures.system.text import plain
 
 DATA = Path(__file__).parents[1] / "data"
 HASTE = Patience(poll=2e-3, poll_pending=2e-3, settle=2e-3)

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from fixtures.clusters import training_environment
+from fixtures.clusters.kubernetes.access.capacity import Resources
 from fixtures.clusters.kubernetes.raycluster import manifest
-from fixtures.clusters.kubernetes.raycluster.capacity import Resources
 from fixtures.errors import UsageError
 from fixtures.system.paths import MANIFESTS
 from tests.unit.recordings import sample

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.measure.display import plain
+from fixtures.system.text import plain
 from trainer.progress import parse, show
 
 EVENT = {"phase": "train", "epoch": 1, "epochs": 3, "loss": 0.25, "accuracy": None}

@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 
 from fixtures.analysis.measurement import Run
-from fixtures.analysis.speedup import Speedup
+from fixtures.analysis.speedup import Speedup, interval
 from fixtures.analysis.summary import summarise
-from fixtures.report.results import interval, result_files
+from fixtures.report.results import result_files
 from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures/report/results.schema.json").read_text())
