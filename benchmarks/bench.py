@@ -30,7 +30,7 @@ from benchmarks.targets import all_met, facts, judge, prove
 from fixtures.analysis.work import Spread
 from fixtures.clusters.contract import require_nothing_missing
 from fixtures.clusters.local.provider import LocalProvider
-from fixtures.errors import BenchmarkError, Infra
+from fixtures.errors import BenchmarkError, InfraError
 from fixtures.measure.display import Display
 from fixtures.measure.jobs import JobsClient
 from fixtures.system.resources import GIB, cpu_model, read_machine
@@ -76,14 +76,16 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
     """Bring the cluster up, run the rounds, take it down.
 
     An error ends the rounds and is shown; what was measured before it is returned.
-    Raises Infra when nothing can be measured at all.
+    Raises InfraError when nothing can be measured at all.
     """
     host = read_host()
     if host.cores < WORKERS:
-        raise Infra(f"The bench needs {WORKERS} usable cores, this machine has {host.cores}.")
+        raise InfraError(f"The bench needs {WORKERS} usable cores, this machine has {host.cores}.")
     packages = {package for _, package in VARIANTS.values()} if "variants" in options.only else ()
     if missing := sorted(each for each in packages if importlib.util.find_spec(each) is None):
-        raise Infra(f"The variants need {', '.join(missing)}, which is not installed.", "`make bench` installs it.")
+        raise InfraError(
+            f"The variants need {', '.join(missing)}, which is not installed.", "`make bench` installs it."
+        )
     live = sys.stdout.isatty()
     display = Display(_write, live=live)
     provider = LocalProvider(WORKERS, CPUS, environ)

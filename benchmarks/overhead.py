@@ -23,7 +23,7 @@ from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.plan import TrialSpec
 from fixtures.clusters.contract import require_nothing_missing
 from fixtures.clusters.local.provider import LocalProvider
-from fixtures.errors import BenchmarkError, MissingFigure
+from fixtures.errors import BenchmarkError, MissingResultError
 from fixtures.measure.display import Display
 from fixtures.measure.experiment import TrialRunner
 from fixtures.measure.jobs import JobsClient
@@ -119,7 +119,7 @@ def measure(workers: int, epochs: int, environ: Mapping[str, str]) -> tuple[Meas
     last = min(rank.marks["train"] for rank in trial.result.ranks)
     inside = [sample for sample in samples if first <= sample.at <= last]
     if len(inside) < 2:
-        raise MissingFigure("The training was too short to be watched.", "Ask for more --epochs.")
+        raise MissingResultError("The training was too short to be watched.", "Ask for more --epochs.")
     return trial, shares(inside[0], inside[-1])
 
 

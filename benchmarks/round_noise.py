@@ -23,7 +23,7 @@ from fixtures.analysis.judgement import Metric
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.work import Spread
-from fixtures.errors import BenchmarkError, MissingFigure, UsageError
+from fixtures.errors import BenchmarkError, MissingResultError, UsageError
 from fixtures.history.entry import Commit, Entry
 from fixtures.history.replay import FILE, METRICS, deviation
 from fixtures.history.store import read_entry
@@ -46,7 +46,7 @@ def read(source: Path) -> Entry:
 
 
 def measured(entry: Entry, source: str) -> dict[Metric, list[float]]:
-    """By metric, the values of each clean round. Raises UsageError and MissingFigure.
+    """By metric, the values of each clean round. Raises UsageError and MissingResultError.
 
     Args:
         entry: of a run.
@@ -59,13 +59,13 @@ def measured(entry: Entry, source: str) -> dict[Metric, list[float]]:
         measure = entry.night.measures.get(metric)
         if measure is None:
             why = entry.night.absent.get(metric, "it was not asked for.")
-            raise MissingFigure(f"{source} has no {metric.label}: {why}")
+            raise MissingResultError(f"{source} has no {metric.label}: {why}")
         found[metric] = [round(value, 5) for value in (*measure.rounds, *measure.rerun)]
     return found
 
 
 def together(runs: Sequence[tuple[Entry, str]]) -> list[dict[str, dict[str, Any]]]:
-    """By metric, what the runs of each machine and setting have measured. Raises UsageError and MissingFigure.
+    """By metric, what the runs of each machine and setting have measured. Raises UsageError and MissingResultError.
 
     Args:
         runs: each with how it was asked for.

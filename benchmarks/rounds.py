@@ -11,9 +11,9 @@ from typing import Literal
 from benchmarks.variants.common import VariantResult
 from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.plan import TrialSpec, rotated
-from fixtures.errors import MissingFigure
+from fixtures.errors import MissingResultError
 from fixtures.system.noise import Noise
-from trainer.result import BrokenResult, from_dict, parse_json
+from trainer.result import BrokenResultError, from_dict, parse_json
 
 GROUPS = ("ray", "noray", "variants", "batches")
 WORKERS = 2
@@ -187,8 +187,8 @@ class Bench:
 
     @classmethod
     def from_json(cls, text: str) -> Bench:
-        """What to_json wrote. Raises MissingFigure that names what is absent."""
+        """What to_json wrote. Raises MissingResultError that names what is absent."""
         try:
             return from_dict(cls, parse_json(text))
-        except BrokenResult as error:
-            raise MissingFigure(f"{error}.") from error
+        except BrokenResultError as error:
+            raise MissingResultError(f"{error}.") from error

@@ -17,12 +17,12 @@ from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.plan import max_repeats
 from fixtures.analysis.work import Spread
 from fixtures.clusters.contract import Cluster, Provider
-from fixtures.errors import Infra, MissingFigure
+from fixtures.errors import InfraError, MissingResultError
 from fixtures.measure.display import Display
 from fixtures.measure.experiment import TrialRunner
 from fixtures.measure.jobs import JobsClient
 from fixtures.system.paths import IMAGE
-from trainer.result import BrokenResult, TrialResult
+from trainer.result import BrokenResultError, TrialResult
 
 ROOT = Path(__file__).resolve().parents[1]
 CPUS = 1
@@ -49,7 +49,7 @@ class Trials:
     def run(
         self, configuration: Configuration, seed: int, number: int, where: str, expected: float | None
     ) -> Trial | VariantTrial:
-        """One trial. Raises Infra or MissingFigure as TrialRunner does."""
+        """One trial. Raises InfraError or MissingResultError as TrialRunner does."""
         if configuration.kind == "variant":
             return self._variant(configuration, seed, number, where, expected)
         if configuration.kind == "ranks":
@@ -82,8 +82,8 @@ class Trials:
         )
         try:
             return VariantTrial(configuration, number, common.decode(job.log), noise)
-        except BrokenResult as error:
-            raise MissingFigure(f"{configuration.name}: {error}.") from error
+        except BrokenResultError as error:
+            raise MissingResultError(f"{configuration.name}: {error}.") from error
 
 
 class Session:
@@ -122,7 +122,7 @@ class Session:
             try:
                 why = self._round(number, done)
                 lost = 0
-            except Infra as error:
+            except InfraError as error:
                 why, lost = str(error), lost + 1
             except BaseException as error:
                 self._set_aside(number, f"it was cut off by {error or type(error).__name__}")
@@ -133,7 +133,7 @@ class Session:
                 self._save()
                 self._display.line(f"round {done + 1}/{self.bench.planned}: {self._seconds(number)}")
             if lost > 1:
-                raise Infra(f"Two rounds in a row were lost. {why}")
+                raise InfraError(f"Two rounds in a row were lost. {why}")
             if why and repeats:
                 repeats -= 1
             else:

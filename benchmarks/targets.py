@@ -11,7 +11,7 @@ from benchmarks.rounds import BATCH, LARGER_BATCHES, VARIANTS, WORKERS, Bench, C
 from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.speedup import Ceiling, Interval, Ratios, Share, Speedup, geometric_mean, mean_interval
 from fixtures.analysis.work import Spread, prove_copies, prove_same_work
-from fixtures.errors import MissingFigure, UnequalWork
+from fixtures.errors import MissingResultError, UnequalWorkError
 from trainer import schedule
 
 LEVEL = 0.95
@@ -188,7 +188,7 @@ def prove(bench: Bench, spread: Spread) -> None:
         trial, configuration = each.measurement, each.configuration
         for rank in trial.result.ranks:
             if rank.batch_size != configuration.batch_size:
-                raise UnequalWork(
+                raise UnequalWorkError(
                     f"{configuration.name}, round {trial.round}: trained at global batch {rank.batch_size}, "
                     f"not {configuration.batch_size}."
                 )
@@ -199,7 +199,7 @@ def prove(bench: Bench, spread: Spread) -> None:
         prove_one = prove_copies if configuration.kind == "copies" else prove_same_work
         try:
             prove_one(trial.spec, result, trial.result, spread)
-        except (UnequalWork, MissingFigure) as error:
+        except (UnequalWorkError, MissingResultError) as error:
             raise type(error)(f"{configuration.name}, round {trial.round}: {error.cause}", error.remedy) from error
     for variant in bench.variants:
         if (variant.round, variant.configuration.batch_size) in own:
@@ -228,10 +228,10 @@ def prove_variant(trial: VariantTrial, baseline: Measurement, spread: Spread) ->
     where = f"{trial.configuration.name}, round {trial.round}"
     for name, value in expected.items():
         if (given := getattr(result, name)) != value:
-            raise UnequalWork(f"{where}: {name.replace('_', ' ')} {given:,}, the baseline's {value:,}.")
+            raise UnequalWorkError(f"{where}: {name.replace('_', ' ')} {given:,}, the baseline's {value:,}.")
     loss, tolerance = own.epochs[0].loss, spread.tolerance(spread.loss, 0)
     if not abs(result.loss - loss) <= tolerance:
-        raise UnequalWork(
+        raise UnequalWorkError(
             f"{where}: its training loss is {result.loss:.4f}, the baseline's {loss:.4f}: "
             f"further apart than {tolerance:.4f}."
         )

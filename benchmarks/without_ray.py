@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory
 from fixtures.analysis.plan import TrialSpec
 from fixtures.clusters.evidence import tail
 from fixtures.clusters.training_environment import trainer_environment
-from fixtures.errors import Infra, MissingFigure
+from fixtures.errors import InfraError, MissingResultError
 from fixtures.system.paths import IMAGE
 from fixtures.system.resources import free_addresses
-from trainer.result import BrokenResult, TrialResult, decode
+from trainer.result import BrokenResultError, TrialResult, decode
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_SECONDS = 1.0
@@ -89,11 +89,11 @@ def _await(
         for rank, code in enumerate(codes):
             if code:
                 said = tail(scratch / f"{rank}.err", 600).strip()
-                raise Infra(f"Rank {rank} without Ray ended with exit code {code}: {said}")
+                raise InfraError(f"Rank {rank} without Ray ended with exit code {code}: {said}")
         if None not in codes:
             return
         if time.monotonic() > until:
-            raise Infra(f"The ranks without Ray did not end within {deadline_seconds:.0f} s.")
+            raise InfraError(f"The ranks without Ray did not end within {deadline_seconds:.0f} s.")
         on_poll()
         time.sleep(POLL_SECONDS)
 
@@ -101,8 +101,8 @@ def _await(
 def _result(scratch: Path) -> TrialResult:
     try:
         return decode(_log(scratch, 0).read_text(errors="replace"))
-    except BrokenResult as error:
-        raise MissingFigure(f"The ranks without Ray: {error}.") from error
+    except BrokenResultError as error:
+        raise MissingResultError(f"The ranks without Ray: {error}.") from error
 
 
 def _log(scratch: Path, rank: int) -> Path:

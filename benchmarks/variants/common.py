@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer import schedule
-from trainer.result import BrokenResult, from_dict, parse_json
+from trainer.result import BrokenResultError, from_dict, parse_json
 
 MNIST = Path(__file__).parents[2] / "image" / "data" / "mnist.npz"
 LEARNING_RATE = 0.001
@@ -204,10 +204,10 @@ def main(variant: str, train: Train) -> int:
 
 
 def decode(log: str) -> VariantResult:
-    """The result in a variant's complete output. Raises BrokenResult when it is absent or incomplete."""
+    """The result in a variant's complete output. Raises BrokenResultError when it is absent or incomplete."""
     lines = [line for line in log.splitlines() if line.startswith(MARKER)]
     if len(lines) != 1:
-        raise BrokenResult(f"expected one line that begins with {MARKER}, found {len(lines)}")
+        raise BrokenResultError(f"expected one line that begins with {MARKER}, found {len(lines)}")
     return from_dict(VariantResult, parse_json(lines[0]))
 
 

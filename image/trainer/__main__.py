@@ -1,4 +1,4 @@
-"""One trial: `python -m trainer --workers 0` is the baseline, `--workers N` runs under Ray Train.
+"""One trial on the command line: the baseline, N ranks under Ray Train, or N copies of the baseline.
 
 The last line of the output carries the result (see trainer.result).
 """
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
     telemetry.send("begin", workers=options.workers)
     try:
         ranks = run(options, arguments, marks)
-    except data.DamagedData as error:
+    except data.DamagedDataError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return DAMAGED_DATA
     finally:

@@ -227,7 +227,7 @@ def connect(
         environ: has TF_CONFIG.
 
     Raises:
-        NoSharedMemory: "memory" was asked for, and the ranks have none.
+        NoSharedMemoryError: "memory" was asked for, and the ranks have none.
     """
     if world_size == 1:
         return Alone()
@@ -240,5 +240,5 @@ def connect(
     wanted = name == "memory" or (name == "auto" and world_size <= memory.FEW_RANKS)
     shared = memory.shared(ring, largest_bytes) if wanted else None
     if name == "memory" and shared is None:
-        raise memory.NoSharedMemory("the ranks share no memory: they run on several hosts, or /dev/shm is full")
+        raise memory.NoSharedMemoryError("the ranks share no memory: they run on several hosts, or /dev/shm is full")
     return OwnCollective(ring, shared)

@@ -20,7 +20,7 @@ from trainer.result import RankRecord, decode
 BUILD_SECONDS = 180.0
 
 
-class CopyFailed(RuntimeError):  # noqa: N818 - reads better where it is raised
+class CopyFailedError(RuntimeError):
     """A copy ended without a result."""
 
 
@@ -37,13 +37,13 @@ class Copy:
         for line in self._process.stdout:
             if line.strip() == READY:
                 return
-        raise CopyFailed(f"a copy of the baseline ended with exit code {self._process.wait()} before it was ready")
+        raise CopyFailedError(f"a copy of the baseline ended with exit code {self._process.wait()} before it was ready")
 
     def go(self, timeout: float) -> RankRecord:
         """Let it train, and return what it hands over."""
         log, _ = self._process.communicate("\n", timeout=timeout)
         if self._process.returncode:
-            raise CopyFailed(f"a copy of the baseline ended with exit code {self._process.returncode}")
+            raise CopyFailedError(f"a copy of the baseline ended with exit code {self._process.returncode}")
         return decode(log).ranks[0]
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
 
 
-class DamagedData(Exception):  # noqa: N818 - reads better where it is raised
+class DamagedDataError(Exception):
     """The data file is missing or is not the MNIST that results can be compared on."""
 
 
@@ -28,14 +28,14 @@ class Mnist:
 
 
 def load(path: Path) -> Mnist:
-    """The archive at `path`. Raises DamagedData that names the file, the expected and the actual hash."""
+    """The archive at `path`. Raises DamagedDataError that names the file, the expected and the actual hash."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DamagedData(f"MNIST at {path}: {error.strerror}; expected a file with SHA-256 {SHA256}") from None
+        raise DamagedDataError(f"MNIST at {path}: {error.strerror}; expected a file with SHA-256 {SHA256}") from None
     actual = hashlib.sha256(content).hexdigest()
     if actual != SHA256:
-        raise DamagedData(f"MNIST at {path} is damaged: expected SHA-256 {SHA256}, got {actual}")
+        raise DamagedDataError(f"MNIST at {path} is damaged: expected SHA-256 {SHA256}, got {actual}")
     with np.load(io.BytesIO(content)) as arrays:
         return Mnist(
             train_images=arrays["x_train"].reshape(-1, 28, 28, 1),

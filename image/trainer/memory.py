@@ -31,7 +31,7 @@ ALIGNMENT = 64
 """TensorFlow takes an array over without a copy where it begins at a multiple of this (EIGEN_MAX_ALIGN_BYTES)."""
 
 
-class NoSharedMemory(RuntimeError):  # noqa: N818 - reads better where it is raised
+class NoSharedMemoryError(RuntimeError):
     """Ranks that were to share memory do not."""
 
 
@@ -49,7 +49,7 @@ class Memory:
         self._turn = 0
 
     def all_reduce(self, vector: Vector) -> Vector:
-        """The sum of every rank's vector. Raises LostRank, and ValueError for a vector larger than a slot."""
+        """The sum of every rank's vector. Raises LostRankError, and ValueError for a vector larger than a slot."""
         slots = self._slots[self._turn][:, : vector.nbytes].view(vector.dtype)
         self._turn = (self._turn + 1) % SETS
         slots[self._ring.rank] = vector

@@ -16,7 +16,7 @@ DAMAGED_DATA = 3
 T = TypeVar("T")
 
 
-class BrokenResult(ValueError):  # noqa: N818 - reads better where it is raised
+class BrokenResultError(ValueError):
     """The result line is absent, damaged, or lacks a figure."""
 
 
@@ -59,7 +59,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Means:
+class ComputeResources:
     """The means that one rank had: they must be equal on both sides.
 
     Attributes:
@@ -120,7 +120,7 @@ class RankRecord:
     host: str
     node: str
     collective: str
-    means: Means
+    means: ComputeResources
     epochs: tuple[EpochRecord, ...]
     probe: Probe | None
     marks: dict[str, float]
@@ -153,7 +153,7 @@ class TrialResult:
 
     @property
     def train_seconds(self) -> float:
-        """Training-loop clock: the slowest rank counts. Raises BrokenResult for a rank without epochs, or no rank."""
+        """Training-loop clock: the slowest rank counts. Raises BrokenResultError for a rank without epochs, or no rank."""
         _require_epochs(self.ranks)
         return max(sum(epoch.seconds for epoch in rank.epochs) for rank in self.ranks)
 
@@ -170,18 +170,18 @@ def encode(result: TrialResult) -> str:
 
 
 def decode(log: str) -> TrialResult:
-    """The result in a job's complete log. Raises BrokenResult when it is absent, damaged or incomplete."""
+    """The result in a job's complete log. Raises BrokenResultError when it is absent, damaged or incomplete."""
     lines = [line for line in log.splitlines() if line.startswith(MARKER + " ")]
     if len(lines) != 1:
-        raise BrokenResult(f"expected one {MARKER} line in the job's log, found {len(lines)}")
+        raise BrokenResultError(f"expected one {MARKER} line in the job's log, found {len(lines)}")
     parts = lines[0].split(" ", 3)
     if len(parts) != 4 or not (parts[1].isascii() and parts[1].isdigit()):
-        raise BrokenResult(f"the {MARKER} line is cut short: {lines[0][:80]!r}")
+        raise BrokenResultError(f"the {MARKER} line is cut short: {lines[0][:80]!r}")
     _, length, digest, body = parts
     if len(body) != int(length):
-        raise BrokenResult(f"the {MARKER} line announces {length} bytes and has {len(body)}: the log is cut")
+        raise BrokenResultError(f"the {MARKER} line announces {length} bytes and has {len(body)}: the log is cut")
     if hashlib.sha256(body.encode()).hexdigest() != digest:
-        raise BrokenResult(f"the {MARKER} line does not match its SHA-256: the log is damaged")
+        raise BrokenResultError(f"the {MARKER} line does not match its SHA-256: the log is damaged")
     result = from_dict(TrialResult, parse_json(body))
     _require_epochs(result.ranks)
     return result
@@ -190,26 +190,26 @@ def decode(log: str) -> TrialResult:
 def _require_epochs(ranks: tuple[RankRecord, ...]) -> None:
     """A rank without epochs must not count as one that took 0 s."""
     if not ranks:
-        raise BrokenResult("no rank handed over what it did: the trial has no training time")
+        raise BrokenResultError("no rank handed over what it did: the trial has no training time")
     for rank in ranks:
         if not rank.epochs:
-            raise BrokenResult(f"rank {rank.rank} handed over no epoch: the trial has no training time")
+            raise BrokenResultError(f"rank {rank.rank} handed over no epoch: the trial has no training time")
 
 
 def parse_json(text: str) -> Any:
-    """JSON without NaN and infinities, which are no figures. Raises BrokenResult."""
+    """JSON without NaN and infinities, which are no figures. Raises BrokenResultError."""
 
     def refuse(constant: str) -> None:
-        raise BrokenResult(f"{constant} is not a figure")
+        raise BrokenResultError(f"{constant} is not a figure")
 
     try:
         return json.loads(text, parse_constant=refuse)
     except json.JSONDecodeError as error:
-        raise BrokenResult(f"not JSON: {error}") from error
+        raise BrokenResultError(f"not JSON: {error}") from error
 
 
 def from_dict(kind: type[T], value: object, at: str = "") -> T:
-    """A dataclass of `kind` from parsed JSON. Raises BrokenResult that names a missing or mistyped figure."""
+    """A dataclass of `kind` from parsed JSON. Raises BrokenResultError that names a missing or mistyped figure."""
     return typing.cast("T", _build(kind, value, at or kind.__name__))
 
 
@@ -217,25 +217,25 @@ def _build(kind: Any, value: Any, at: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if is_dataclass(kind):
         if not isinstance(value, dict):
-            raise BrokenResult(f"{at}: expected an object, got {value!r}")
+            raise BrokenResultError(f"{at}: expected an object, got {value!r}")
         hints = typing.get_type_hints(kind)
         # What has a default may be absent: data written before the field was there.
         names = [each.name for each in fields(kind) if each.name in value or each.default is MISSING]
         for name in names:
             if name not in value:
-                raise BrokenResult(f"{at}.{name} is missing from the result")
+                raise BrokenResultError(f"{at}.{name} is missing from the result")
         return kind(**{name: _build(hints[name], value[name], f"{at}.{name}") for name in names})  # type: ignore[operator]
     if origin is tuple:
         if not isinstance(value, list):
-            raise BrokenResult(f"{at}: expected a list, got {value!r}")
+            raise BrokenResultError(f"{at}: expected a list, got {value!r}")
         return tuple(_build(arguments[0], item, f"{at}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
-            raise BrokenResult(f"{at}: expected an object, got {value!r}")
+            raise BrokenResultError(f"{at}: expected an object, got {value!r}")
         return {key: _build(arguments[1], item, f"{at}.{key}") for key, item in value.items()}
     if origin is typing.Literal:
         if value not in arguments:
-            raise BrokenResult(f"{at}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
+            raise BrokenResultError(f"{at}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
         return value
     if origin in (types.UnionType, typing.Union):
         inner = next(each for each in arguments if each is not type(None))
@@ -244,5 +244,5 @@ def _build(kind: Any, value: Any, at: str) -> Any:
     if kind is float and isinstance(value, int) and not wrong:
         return float(value)
     if wrong or not isinstance(value, kind):
-        raise BrokenResult(f"{at}: expected {kind.__name__}, got {value!r}")
+        raise BrokenResultError(f"{at}: expected {kind.__name__}, got {value!r}")
     return value

@@ -25,13 +25,13 @@ STEP_SECONDS = 120.0
 _HELLO = struct.Struct("!4sII")
 
 
-class LostRank(ConnectionError):  # noqa: N818 - reads better where it is raised
+class LostRankError(ConnectionError):
     """A neighbour closed its socket or stayed silent."""
 
 
 def said(error: BaseException) -> str:
     """What an error says; for one out of TensorFlow's graph what was raised there, below lines of its own."""
-    found = re.search(r"^LostRank: .*$", str(error), re.MULTILINE)
+    found = re.search(r"^LostRankError: .*$", str(error), re.MULTILINE)
     return found[0] if found else f"{type(error).__name__}: {error}"
 
 
@@ -56,7 +56,7 @@ class Ring:
         self._sent, self._heard = np.zeros(1, np.uint8), np.zeros(1, np.uint8)
 
     def all_reduce(self, vector: Vector) -> Vector:
-        """The sum of every rank's vector; the argument is left alone. Raises LostRank."""
+        """The sum of every rank's vector; the argument is left alone. Raises LostRankError."""
         total = vector.copy()
         parts = np.array_split(total, self.world_size)
         received = np.empty_like(parts[0])
@@ -79,7 +79,7 @@ class Ring:
             self._exchange(self._sent, self._heard)
 
     def gather(self, data: bytes) -> list[bytes]:
-        """What every rank gave, by rank. Raises LostRank."""
+        """What every rank gave, by rank. Raises LostRankError."""
         return gathered(data, self.rank, self.world_size, self.all_reduce)
 
     def close(self) -> None:
@@ -114,13 +114,13 @@ class Ring:
             if not moved:
                 self._wait(writing=sent < len(out), reading=received < len(into))
 
-    def _lost(self, step: int, why: object) -> LostRank:
-        return LostRank(f"rank {self.rank}: lost rank {(self.rank + step) % self.world_size} ({why})")
+    def _lost(self, step: int, why: object) -> LostRankError:
+        return LostRankError(f"rank {self.rank}: lost rank {(self.rank + step) % self.world_size} ({why})")
 
     def _wait(self, *, writing: bool, reading: bool) -> None:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
-            raise LostRank(f"rank {self.rank}: no answer from a neighbour for {STEP_SECONDS:.0f} s")
+            raise LostRankError(f"rank {self.rank}: no answer from a neighbour for {STEP_SECONDS:.0f} s")
         select.select([self._previous] if reading else [], [self._next] if writing else [], [], remaining)
 
     def _deadline_in(self, seconds: float) -> None:
@@ -133,7 +133,7 @@ class Ring:
                 break
             except OSError as error:  # the neighbour may not listen yet
                 if time.monotonic() > self._deadline:
-                    raise LostRank(f"rank {self.rank}: no rank listens on {host}:{port} ({error})") from error
+                    raise LostRankError(f"rank {self.rank}: no rank listens on {host}:{port} ({error})") from error
                 time.sleep(RETRY_SECONDS)
         link.sendall(_HELLO.pack(b"ring", self.rank, self.world_size))
         return link
@@ -145,7 +145,7 @@ class Ring:
             try:
                 link, _ = listener.accept()
             except TimeoutError:
-                raise LostRank(f"rank {self.rank}: the previous rank did not connect in time") from None
+                raise LostRankError(f"rank {self.rank}: the previous rank did not connect in time") from None
             link.settimeout(5)
             try:
                 hello = link.recv(_HELLO.size, socket.MSG_WAITALL)

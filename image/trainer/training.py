@@ -20,7 +20,7 @@ from trainer import data, model, schedule
 from trainer.collective import Collective, Delayed, connect
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
-from trainer.result import EpochRecord, Means, Probe, RankRecord, from_dict, parse_json
+from trainer.result import ComputeResources, EpochRecord, Probe, RankRecord, from_dict, parse_json
 from trainer.telemetry import Stopwatch
 from trainer.work import Work
 
@@ -249,9 +249,9 @@ class _Loop:
         self._step.assign(0)
 
 
-def means() -> Means:
+def means() -> ComputeResources:
     """What this process computes with, read from the process itself."""
-    return Means(
+    return ComputeResources(
         intra_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         inter_threads=tf.config.threading.get_inter_op_parallelism_threads(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,

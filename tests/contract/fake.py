@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fixtures.clusters.contract import Cluster, Dashboard, Node, Problem, Report, Status
 from fixtures.clusters.evidence import write_evidence
-from fixtures.errors import Infra, UsageError
+from fixtures.errors import InfraError, UsageError
 
 
 @dataclass
@@ -76,7 +76,7 @@ class FakeProvider:
         if self._interrupted:
             raise KeyboardInterrupt
         if self._fails:
-            raise Infra(self._fails, "Give the fake no failure.")
+            raise InfraError(self._fails, "Give the fake no failure.")
         self._machine.ray = True
         return Cluster(
             dashboard="http://127.0.0.1:1",

@@ -19,7 +19,7 @@ import pytest
 
 from fixtures.clusters.contract import Cluster, Provider
 from fixtures.clusters.local.provider import LocalProvider
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
 from fixtures.system import processes
 from fixtures.system.paths import IMAGE
@@ -369,7 +369,7 @@ def test_a_start_that_fails_says_why_leaves_nothing_and_keeps_the_logs_as_eviden
     monkeypatch.setattr("fixtures.clusters.local.provider.OBJECT_STORE", 1)  # Ray refuses so small a store
     provider = LocalProvider(1, 1, dict(os.environ), places=[place])
 
-    with pytest.raises(Infra, match=r"`ray start` of \S+ ended with 1: (.|\n)*object"):
+    with pytest.raises(InfraError, match=r"`ray start` of \S+ ended with 1: (.|\n)*object"):
         provider.up(lambda line: None)
 
     assert list(processes.runs([place])) == []

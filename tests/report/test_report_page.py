@@ -10,7 +10,7 @@ import pytest
 from fixtures.analysis.measurement import Failure
 from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.work import Spread
-from fixtures.errors import MissingFigure
+from fixtures.errors import MissingResultError
 from fixtures.report.files import beside, measurements_file
 from fixtures.report.frame import framed, marked, reframed, respliced
 from fixtures.report.markdown import markdown
@@ -171,7 +171,7 @@ def test_measurements_are_found_in_a_folder_of_reports_or_named_themselves(tmp_p
     file.write_text("{}")
 
     assert measurements_file(tmp_path) == measurements_file(file) == measurements_file(file.parent) == file
-    with pytest.raises(MissingFigure, match=r"elsewhere: no measurements\.json there"):
+    with pytest.raises(MissingResultError, match=r"elsewhere: no measurements\.json there"):
         measurements_file(tmp_path / "elsewhere")
 
 

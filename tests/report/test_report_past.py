@@ -15,8 +15,8 @@ from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.history.entry import Commit, Entry
 from fixtures.history.gate import REFERENCE, judge, level
-from fixtures.history.regression import Past, with_history
-from fixtures.history.store import Chronicle, History, series
+from fixtures.history.regression import RunHistory, with_history
+from fixtures.history.store import History, HistoryView, series
 from fixtures.report.__main__ import main
 from fixtures.report.markdown import markdown
 from fixtures.report.past import past_chart
@@ -34,12 +34,12 @@ def summary_of(measured: Run = run(*FAST, settings=ASKED)) -> Summary:  # noqa: 
     return summarise(measured, SPREAD)
 
 
-def chronicle(entries: Sequence[Entry], levels: bool = False) -> Chronicle:
+def chronicle(entries: Sequence[Entry], levels: bool = False) -> HistoryView:
     """What a history of these entries says beside the last of them."""
     nights = [each.night for each in entries]
     asked = nights[-1].measures if levels else ()
     found = {metric: each for metric in asked if (each := level(nights[:-1], nights[-1], metric))}
-    return Chronicle(tuple(series(entries, entries[-1].like)), 3, 0, str(entries[-1].machine), found)
+    return HistoryView(tuple(series(entries, entries[-1].like)), 3, 0, str(entries[-1].machine), found)
 
 
 def test_the_runs_are_drawn_with_their_intervals_and_this_one_is_marked() -> None:
@@ -184,7 +184,7 @@ def test_a_verdict_that_the_run_earned_by_itself_is_told_as_before() -> None:
 def test_a_run_is_shown_beside_those_before_it_and_not_beside_itself(tmp_path: Path) -> None:
     history = History(tmp_path)
     summary = summary_of()
-    past = Past(history, tmp_path, asked=False)
+    past = RunHistory(history, tmp_path, asked=False)
     history.add(entry(1), {})
     past.keep(summary, {})
 

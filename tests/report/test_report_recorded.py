@@ -13,7 +13,7 @@ from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.analysis.work import Spread
 from fixtures.cli.nightly import summary as nightly_summary
-from fixtures.history.regression import FOLDER, Past
+from fixtures.history.regression import FOLDER, RunHistory
 from fixtures.history.store import History
 from fixtures.report.__main__ import main
 from fixtures.report.results import result_files
@@ -27,7 +27,7 @@ def judged(reports: Path) -> Summary:
     """A night beside the history that its folder has."""
     run = Run.from_json((reports / "results" / "measurements.json").read_text(encoding="utf-8"))
     made = summarise(run, Spread.load(), Scaling.load().host)
-    return Past(History(reports / FOLDER), None, asked=True).judged(made)
+    return RunHistory(History(reports / FOLDER), None, asked=True).judged(made)
 
 
 def test_a_night_like_the_twelve_before_raises_no_alarm(tmp_path: Path) -> None:

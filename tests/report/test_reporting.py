@@ -50,13 +50,13 @@ def summary(pytestconfig):
 NO_START = CONFTEST.replace(
     "    summary = pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD)\n    return summary\n",
     """
-    from fixtures.errors import Infra
+    from fixtures.errors import InfraError
     from fixtures.clusters.evidence import write_evidence
-    from fixtures.plugin.options import settle
+    from fixtures.plugin.options import settings_from
     try:
-        raise Infra("The node timed out during startup: <raylet>.", "Its logs are in the evidence.")
+        raise InfraError("The node timed out during startup: <raylet>.", "Its logs are in the evidence.")
     finally:
-        write_evidence({"raylet.out": "first line\\nraylet & died"}, settle(pytestconfig).reports / "evidence")
+        write_evidence({"raylet.out": "first line\\nraylet & died"}, settings_from(pytestconfig).reports / "evidence")
 """,
 )
 """A cluster that does not come up: each test is in error, and nothing is measured."""

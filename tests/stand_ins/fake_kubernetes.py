@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.stand_ins.kubernetes_store import PATH, FakeClock, Json, Refused, Store, absent, forbidden
+from tests.stand_ins.kubernetes_store import PATH, FakeClock, Json, RefusedError, Store, absent, forbidden
 
 TOKEN = "kubernetes-test-token"
 
@@ -229,14 +229,14 @@ class FakeKubernetes(Store):
             if verb == "update":
                 return 200, self.update(at, request.body)
             return 200, {"get": self.get, "list": self.list, "delete": self.delete}[verb](at, request.query)
-        except Refused as refused:
+        except RefusedError as refused:
             return refused.code, _status(refused.code, refused.reason, refused.message, **refused.details)
 
     def _log(self, at: re.Match[str], query: Mapping[str, str]) -> str:
         key = (at["namespace"], at["name"], query.get("container", ""), query.get("previous") == "true")
         if key not in self.logs:
             what = f'previous terminated container "{key[2]}" in pod "{key[1]}" not found'
-            raise Refused(400, "BadRequest", what) if key[3] else absent("pods", "api/v1", at["name"])
+            raise RefusedError(400, "BadRequest", what) if key[3] else absent("pods", "api/v1", at["name"])
         lines = self.logs[key].splitlines(keepends=True)
         return "".join(lines[-int(query["tailLines"]) :])[: int(query["limitBytes"])]
 

@@ -41,7 +41,7 @@ class FakeClock(Clock):
         return datetime.fromtimestamp(self.at, UTC)
 
 
-class Refused(Exception):  # noqa: N818 - what a server answers, not a failed test
+class RefusedError(Exception):
     """An answer that is not 200."""
 
     def __init__(self, code: int, reason: str, message: str, **details: Any) -> None:
@@ -124,7 +124,7 @@ class Store:
         _, key = _place(made)
         self._require_namespace(key[0], f'{at["plural"]} "{key[1]}" is forbidden')
         if key in self._objects.get((at["group"], at["plural"]), {}):
-            raise Refused(409, "AlreadyExists", f'{at["plural"]} "{key[1]}" already exists')
+            raise RefusedError(409, "AlreadyExists", f'{at["plural"]} "{key[1]}" already exists')
         self.put(made)
         return self._objects[(at["group"], at["plural"])][key]
 
@@ -133,7 +133,9 @@ class Store:
         stored = self.get(at, {})
         if changed["metadata"]["resourceVersion"] != stored["metadata"]["resourceVersion"]:
             what = f'Operation cannot be fulfilled on {at["plural"]} "{at["name"]}": the object has been modified'
-            raise Refused(409, "Conflict", f"{what}; please apply your changes to the latest version and try again")
+            raise RefusedError(
+                409, "Conflict", f"{what}; please apply your changes to the latest version and try again"
+            )
         kept = {"uid": stored["metadata"]["uid"]}
         metadata = {**kept, **changed["metadata"], "resourceVersion": str(self._next())}
         stored.clear()
@@ -144,14 +146,14 @@ class Store:
         """Server-side apply; the only kind of patch that is known here."""
         manager = query.get("fieldManager", "")
         if content != "application/apply-patch+yaml":
-            raise Refused(415, "UnsupportedMediaType", "the body of the request was in an unknown format")
+            raise RefusedError(415, "UnsupportedMediaType", "the body of the request was in an unknown format")
         if not manager:
-            raise Refused(422, "Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value')
+            raise RefusedError(422, "Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value')
         if manifest["metadata"].get("managedFields"):
-            raise Refused(400, "BadRequest", "metadata.managedFields must be nil")
+            raise RefusedError(400, "BadRequest", "metadata.managedFields must be nil")
         place, key = _place(manifest)
         if (place, key) != ((at["group"], at["plural"]), (at["namespace"] or "", at["name"])):
-            raise Refused(400, "BadRequest", f"the name of the object ({key[1]}) does not match the URL")
+            raise RefusedError(400, "BadRequest", f"the name of the object ({key[1]}) does not match the URL")
         self._require_namespace(key[0], f'{at["plural"]} "{key[1]}" is forbidden')
         if query.get("force") != "true":
             self._require_no_conflict(place, key, manager, manifest)
@@ -176,7 +178,7 @@ class Store:
         """Foreground deletion: the object goes once everything that it owns has gone."""
         stored = self.get(at, query)
         if query.get("propagationPolicy") != "Foreground":
-            raise Refused(400, "BadRequest", "this server only knows foreground deletion")
+            raise RefusedError(400, "BadRequest", "this server only knows foreground deletion")
         uid = stored["metadata"]["uid"]
         doomed = [
             (place, key, each)
@@ -208,7 +210,7 @@ class Store:
         if namespace["metadata"].get("deletionTimestamp"):
             why = f"unable to create new content in namespace {name} because it is being terminated"
             causes = [{"reason": "NamespaceTerminating", "message": f"namespace {name} is being terminated"}]
-            raise Refused(403, "Forbidden", f"{forbidden}: {why}", causes=causes)
+            raise RefusedError(403, "Forbidden", f"{forbidden}: {why}", causes=causes)
 
     def _require_no_conflict(self, place: tuple[str, str], key: tuple[str, str], manager: str, manifest: Json) -> None:
         wanted = dict(_leaves(manifest))
@@ -216,7 +218,9 @@ class Store:
             if where == [*place, *key] and other != manager:
                 taken = [path for path, value in _leaves(owned) if wanted.get(path, value) != value]
                 if taken:
-                    raise Refused(409, "Conflict", f'Apply failed with 1 conflict: conflict with "{other}": {taken[0]}')
+                    raise RefusedError(
+                        409, "Conflict", f'Apply failed with 1 conflict: conflict with "{other}": {taken[0]}'
+                    )
 
     def _next(self) -> int:
         self._version += 1
@@ -226,18 +230,18 @@ class Store:
         return self.clock.utc().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def absent(plural: str, group: str, name: str) -> Refused:
+def absent(plural: str, group: str, name: str) -> RefusedError:
     kind = plural if group == "api/v1" else f"{plural}.{group.split('/')[1]}"
-    return Refused(404, "NotFound", f'{kind} "{name}" not found', name=name, kind=plural)
+    return RefusedError(404, "NotFound", f'{kind} "{name}" not found', name=name, kind=plural)
 
 
-def forbidden(verb: str, at: re.Match[str]) -> Refused:
+def forbidden(verb: str, at: re.Match[str]) -> RefusedError:
     """What RBAC says to a user who lacks a right."""
     plural, group = at["plural"], "" if at["group"] == "api/v1" else at["group"].split("/")[1]
     subject = f'{plural} "{at["name"]}" is forbidden' if at["name"] else f"{plural} is forbidden"
     where = f'in the namespace "{at["namespace"]}"' if at["namespace"] else "at the cluster scope"
     cannot = f'User "dev" cannot {verb} resource "{plural}" in API group "{group}" {where}'
-    return Refused(403, "Forbidden", f"{subject}: {cannot}", kind=plural)
+    return RefusedError(403, "Forbidden", f"{subject}: {cannot}", kind=plural)
 
 
 def _plural(kind: str) -> str:

@@ -58,7 +58,7 @@ class World:
             raise self.trap[2]
 
     def provider(
-        self, engine: Engine | None = None, supply: Supply | None = None, **options: Any
+        self, engine: Engine | None = None, supply: ImageDistribution | None = None, **options: Any
     ) -> KubernetesProvider:
         """One that was just made; `options` are the plan's, or `chart`, or `versions`."""
         own: dict[str, Any] = {key: options.pop(key) for key in ("chart", "versions", "environ") if key in options}
@@ -66,7 +66,7 @@ class World:
         plan = Plan(**{"namespace": SPACE, "workers": 2, "cpus": 1, "ports": ports, **options})
         given: dict[str, Any] = {"chart": self.chart, "versions": lambda **_: (), **own}
         environ = given.pop("environ", {"PATH": ""})
-        played: Any = supply or Supply(self)
+        played: Any = supply or ImageDistribution(self)
         return KubernetesProvider(engine or Engine(self), played, plan, environ, cache=self.folder / "cache", **given)
 
     def writes(self) -> list[str]:
@@ -148,7 +148,7 @@ class Engine:
             self.there = self.there and not self.owned
 
 
-class Supply:
+class ImageDistribution:
     """An image that is everywhere."""
 
     reference = "docker.io/ray-train-e2e/trainer:1"

@@ -17,7 +17,7 @@ from fixtures.clusters.kubernetes.image.builders import (
     stale_images,
 )
 from fixtures.clusters.kubernetes.image.recipe import Recipe, Versions
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.system.programs import Tool
 from tests.stand_ins.stand_in import StandIns, recorded
 
@@ -82,14 +82,14 @@ def test_a_fresh_build_uses_no_cache(programs: StandIns, recipe: Recipe) -> None
 def test_a_build_that_left_no_image_is_no_success(programs: StandIns, recipe: Recipe) -> None:
     lacks(programs)
 
-    with pytest.raises(Infra, match=f"exit code 0, but Docker has no image {recipe.reference}"):
+    with pytest.raises(InfraError, match=f"exit code 0, but Docker has no image {recipe.reference}"):
         docker(programs).build(recipe, silent, fresh=False)
 
 
 def test_an_engine_that_does_not_answer_is_not_taken_for_a_missing_image(programs: StandIns) -> None:
     programs.answer("docker image inspect", "[]", err="Cannot connect to the Docker daemon at unix:///x.", code=1)
 
-    with pytest.raises(Infra, match="Docker does not answer: Cannot connect to the Docker daemon"):
+    with pytest.raises(InfraError, match="Docker does not answer: Cannot connect to the Docker daemon"):
         docker(programs).has("mine:1")
 
 
@@ -115,7 +115,7 @@ def test_an_image_without_the_labels_has_unknown_versions(programs: StandIns, la
 def test_a_ready_made_image_that_is_nowhere_is_named(programs: StandIns, tmp_path: Path) -> None:
     lacks(programs)
 
-    with pytest.raises(Infra, match="Docker has no image mine:1") as caught:
+    with pytest.raises(InfraError, match="Docker has no image mine:1") as caught:
         docker(programs).save("mine:1", tmp_path / "image.tar")
 
     assert caught.value.remedy == "Pull it: `docker pull mine:1`."
@@ -124,7 +124,7 @@ def test_a_ready_made_image_that_is_nowhere_is_named(programs: StandIns, tmp_pat
 def test_an_archive_that_does_not_fit_on_the_disk_is_not_begun(programs: StandIns, tmp_path: Path) -> None:
     has(programs, size=1 << 60)
 
-    with pytest.raises(Infra, match=r"GiB free; the archive of mine:1 needs 1181116006\.4 GiB"):
+    with pytest.raises(InfraError, match=r"GiB free; the archive of mine:1 needs 1181116006\.4 GiB"):
         docker(programs).save("mine:1", tmp_path / "image.tar")
 
     assert not programs.calls("docker save")
@@ -141,7 +141,7 @@ def test_a_pushed_image_is_named_by_its_digest_in_the_registry(programs: StandIn
 
 
 def test_the_digest_of_another_registry_is_not_taken(programs: StandIns) -> None:
-    with pytest.raises(Infra, match="left no digest"):
+    with pytest.raises(InfraError, match="left no digest"):
         docker(programs).push("docker.io/ray-train-e2e/trainer:1f", "other.example", silent)
 
 
@@ -162,7 +162,7 @@ def test_a_failed_build_is_told_by_its_first_cause(
 ) -> None:
     programs.answer("docker build", recorded(f"docker-build-{sample}.txt"), code=1)
 
-    with pytest.raises(Infra) as caught:
+    with pytest.raises(InfraError) as caught:
         docker(programs).build(recipe, silent, fresh=False)
 
     assert cause in caught.value.cause
@@ -203,7 +203,7 @@ def test_a_step_that_is_named_again_is_reported_once(programs: StandIns, recipe:
     programs.answer("docker build", err="#5 [1/5] FROM base\n#6 [2/5] RUN pip\n#5 [1/5] FROM base\n")
     said: list[str] = []
 
-    with pytest.raises(Infra, match="Docker has no image"):
+    with pytest.raises(InfraError, match="Docker has no image"):
         docker(programs).build(recipe, said.append, fresh=False)
 
     assert said == ["image: step 1/5, FROM base", "image: step 2/5, RUN pip"]
@@ -242,12 +242,14 @@ def test_the_docker_runtime_takes_build_arguments_in_another_form(programs: Stan
 def test_minikubes_exit_code_0_without_an_image_is_a_failure(programs: StandIns, recipe: Recipe) -> None:
     programs.answer("minikube image build", err="error: failed to solve: no such host\n")
 
-    with pytest.raises(Infra, match="exit code 0, but the node has no new image: error: failed to solve: no such host"):
+    with pytest.raises(
+        InfraError, match="exit code 0, but the node has no new image: error: failed to solve: no such host"
+    ):
         minikube(programs, None).build(recipe, silent, fresh=False)
 
 
 def test_a_fresh_build_in_minikube_that_changed_nothing_is_a_failure(programs: StandIns, recipe: Recipe) -> None:
-    with pytest.raises(Infra, match="the node has no new image"):
+    with pytest.raises(InfraError, match="the node has no new image"):
         minikube(programs, "sha256:old").build(recipe, silent, fresh=True)
 
 
@@ -258,7 +260,7 @@ def test_minikubes_exit_code_0_without_an_archive_is_a_failure(
     monkeypatch.setattr(builders, "SAVED_BYTES", 0)
     programs.answer("minikube image save", then=left)
 
-    with pytest.raises(Infra, match="exit code 0 and left no archive"):
+    with pytest.raises(InfraError, match="exit code 0 and left no archive"):
         minikube(programs, "sha256:a").save("mine:1", tmp_path / "image.tar")
 
     assert (tmp_path / "image.tar").exists() is bool(left)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cli.download import Patience, download
-from fixtures.errors import Infra
+from fixtures.cli.download import Timeouts, download
+from fixtures.errors import InfraError
 from tests.stand_ins.file_server import Files, serving
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Patience(connect=2, read=2, pause=0, tries=3)
+QUICK = Timeouts(connect=2, read=2, pause=0, tries=3)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_a_beginning_of_another_file_is_thrown_away(files: Files, part: Path, le
 def test_a_server_that_breaks_off_again_and_again_is_given_up_and_what_came_is_kept(files: Files, part: Path) -> None:
     files.cut = [3000, 0, 0, 0, 0]
 
-    with pytest.raises(Infra, match=r"/tool broke off after 3,000 bytes: .* it goes on from there") as failure:
+    with pytest.raises(InfraError, match=r"/tool broke off after 3,000 bytes: .* it goes on from there") as failure:
         fetch(files, part)
 
     assert part.read_bytes() == CONTENT[:3000]
@@ -105,7 +105,7 @@ def test_a_server_that_breaks_off_again_and_again_is_given_up_and_what_came_is_k
 def test_a_wrong_file_is_refused_and_removed(files: Files, part: Path) -> None:
     files.files["tool"] = b"something else"
 
-    with pytest.raises(Infra, match=f"has SHA-256 [0-9a-f]{{64}}, expected {SHA256}: nothing was installed"):
+    with pytest.raises(InfraError, match=f"has SHA-256 [0-9a-f]{{64}}, expected {SHA256}: nothing was installed"):
         fetch(files, part)
 
     assert not part.exists()
@@ -114,14 +114,14 @@ def test_a_wrong_file_is_refused_and_removed(files: Files, part: Path) -> None:
 def test_a_truncated_file_is_a_wrong_one(files: Files, part: Path) -> None:
     files.files["tool"] = CONTENT[:-1]
 
-    with pytest.raises(Infra, match="expected"):
+    with pytest.raises(InfraError, match="expected"):
         fetch(files, part)
 
     assert not part.exists()
 
 
 def test_a_missing_file_is_said_at_once(files: Files, part: Path) -> None:
-    with pytest.raises(Infra, match=r"/nothing: HTTP 404\. Is the address right"):
+    with pytest.raises(InfraError, match=r"/nothing: HTTP 404\. Is the address right"):
         fetch(files, part, "nothing")
 
     assert len(files.asked) == 1
@@ -141,14 +141,14 @@ def test_bytes_from_the_wrong_place_are_not_taken(files: Files, part: Path) -> N
     files.shift = 3
     part.write_bytes(CONTENT[:1000])
 
-    with pytest.raises(Infra, match="sent bytes from 1,003 on, asked for from 1,000 on"):
+    with pytest.raises(InfraError, match="sent bytes from 1,003 on, asked for from 1,000 on"):
         fetch(files, part)
 
     assert part.read_bytes() == CONTENT[:1000]
 
 
 def test_nobody_listens(part: Path) -> None:
-    with pytest.raises(Infra, match=r"broke off after 0 bytes: .*Connection refused"):
+    with pytest.raises(InfraError, match=r"broke off after 0 bytes: .*Connection refused"):
         download("http://127.0.0.1:9/tool", part, SHA256, print, patience=QUICK, sleep=lambda _: None)
 
 
@@ -156,10 +156,10 @@ def test_two_processes_do_not_write_the_same_file(files: Files, part: Path) -> N
     with part.open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
 
-        with pytest.raises(Infra, match=r"Another process is downloading .tool.part\. Wait for it"):
+        with pytest.raises(InfraError, match=r"Another process is downloading .tool.part\. Wait for it"):
             fetch(files, part)
 
 
 def test_a_folder_that_cannot_be_written_is_named(files: Files, tmp_path: Path) -> None:
-    with pytest.raises(Infra, match=r"nowhere/tool\.part cannot be written: .*No such file"):
+    with pytest.raises(InfraError, match=r"nowhere/tool\.part cannot be written: .*No such file"):
         fetch(files, tmp_path / "nowhere" / "tool.part")

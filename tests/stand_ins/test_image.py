@@ -19,7 +19,7 @@ from fixtures.clusters.kubernetes.image.image import (
     require_same_digest,
 )
 from fixtures.clusters.kubernetes.image.recipe import Recipe
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.stand_in import write_archive
 
 DATA = Path(__file__).parents[1] / "data"
@@ -65,7 +65,7 @@ class FakeBuilder:
 
     def save(self, reference: str, archive: Path) -> None:
         if not self.there:
-            raise Infra(f"no image {reference}")
+            raise InfraError(f"no image {reference}")
         self.done.append("save")
         write_archive(archive, f"{self.digest.removeprefix('sha256:')}.json", "ray-train-e2e/trainer:0123456789ab")
 
@@ -126,7 +126,7 @@ def test_a_rebuild_replaces_what_every_node_has() -> None:
 def test_a_ready_made_image_is_never_built() -> None:
     builder = FakeBuilder()
 
-    with pytest.raises(Infra, match="no image"):
+    with pytest.raises(InfraError, match="no image"):
         provide(FakeNodes(), NODES, NAME, builder, silent)
 
     assert builder.done == []
@@ -135,14 +135,14 @@ def test_a_ready_made_image_is_never_built() -> None:
 def test_a_node_that_kept_nothing_is_named_whatever_the_import_said(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "image.tar", f"blobs/sha256/{'a' * 64}", NAME)
 
-    with pytest.raises(Infra, match=f"to every node as {A}, but bench-m02 has none"):
+    with pytest.raises(InfraError, match=f"to every node as {A}, but bench-m02 has none"):
         bring(FakeNodes(liars=("bench-m02",)), NODES, NAME, archive, silent)
 
 
 def test_a_node_that_kept_its_old_image_is_named_with_what_it_has(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "image.tar", f"blobs/sha256/{'a' * 64}", NAME)
 
-    with pytest.raises(Infra, match=f"but bench has {B}, bench-m02 has {B}"):
+    with pytest.raises(InfraError, match=f"but bench has {B}, bench-m02 has {B}"):
         bring(FakeNodes(liars=NODES, bench=B, bench_m02=B), NODES, NAME, archive, silent)
 
 
@@ -155,7 +155,7 @@ def test_the_digest_in_an_archive_is_read_whatever_wrote_it(tmp_path: Path, conf
 def test_an_archive_of_another_image_is_refused(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "image.tar", "x.json", "other:1")
 
-    with pytest.raises(Infra, match=f"The archive holds other:1 instead of {NAME}"):
+    with pytest.raises(InfraError, match=f"The archive holds other:1 instead of {NAME}"):
         archive_digest(archive, NAME)
 
 
@@ -163,7 +163,7 @@ def test_an_archive_of_another_image_is_refused(tmp_path: Path) -> None:
 def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "image.tar").write_bytes(content)
 
-    with pytest.raises(Infra, match="cannot be read"):
+    with pytest.raises(InfraError, match="cannot be read"):
         archive_digest(tmp_path / "image.tar", NAME)
 
 
@@ -195,20 +195,20 @@ def test_every_runtimes_way_to_name_an_image_is_understood(image: str) -> None:
 
 
 def test_a_pod_that_does_not_say_is_an_error_not_a_gap() -> None:
-    with pytest.raises(Infra, match="The pod one on node m1 does not say which image it runs"):
+    with pytest.raises(InfraError, match="The pod one on node m1 does not say which image it runs"):
         digests_of_pods([pod("one", "m1", "")])
 
 
 def test_two_images_on_one_node_are_an_error() -> None:
-    with pytest.raises(Infra, match="Pods on m1 run different images: sha256:aa and, in two, sha256:bb"):
+    with pytest.raises(InfraError, match="Pods on m1 run different images: sha256:aa and, in two, sha256:bb"):
         digests_of_pods([pod("one", "m1", "sha256:aa"), pod("two", "m1", "sha256:bb")])
 
 
 def test_nodes_with_different_images_are_all_named() -> None:
-    with pytest.raises(Infra, match=f"not have the same image {NAME}: m1 has sha256:aa, m2 has sha256:bb"):
+    with pytest.raises(InfraError, match=f"not have the same image {NAME}: m1 has sha256:aa, m2 has sha256:bb"):
         require_same_digest({"m1": "sha256:aa", "m2": "sha256:bb"}, NAME)
 
 
 def test_no_digest_at_all_is_an_error() -> None:
-    with pytest.raises(Infra, match="no node has it"):
+    with pytest.raises(InfraError, match="no node has it"):
         require_same_digest({}, NAME)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.clusters.kubernetes.engines.kind import KindEngine, cluster_config, failure, not_ready
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.system import processes
 from fixtures.system.processes import Lease
 from fixtures.system.programs import Completed
@@ -104,7 +104,7 @@ def test_before_it_is_up_there_is_no_address(world: KindWorld) -> None:
 def test_nodes_that_do_not_get_ready_are_infra_with_their_message(world: KindWorld) -> None:
     world.answer("docker exec", node_list(*NAMES, ready="False"))
 
-    with pytest.raises(Infra, match=r"e2e-control-plane \(container runtime network not ready\)"):
+    with pytest.raises(InfraError, match=r"e2e-control-plane \(container runtime network not ready\)"):
         world.up()
 
 
@@ -153,7 +153,7 @@ def test_a_failed_creation_keeps_the_nodes_for_the_evidence_until_down(world: Ki
     world.answer("docker logs", "boot log")
     engine = world.engine()
 
-    with pytest.raises(Infra, match="failed to create cluster: x"):
+    with pytest.raises(InfraError, match="failed to create cluster: x"):
         engine.up(world.said.append)
     found = engine.evidence()
     engine.down()
@@ -168,7 +168,9 @@ def test_a_cluster_without_our_marker_is_never_touched(world: KindWorld) -> None
     world.answer("docker ps", docker_ps(*NAMES))
     engine = world.engine()
 
-    with pytest.raises(Infra, match=r"kind's cluster e2e exists already \(node e2e-control-plane, node e2e-worker\)"):
+    with pytest.raises(
+        InfraError, match=r"kind's cluster e2e exists already \(node e2e-control-plane, node e2e-worker\)"
+    ):
         engine.up(world.said.append)
     engine.down()
 
@@ -181,7 +183,7 @@ def test_nodes_that_somebody_made_after_ours_were_removed_are_never_touched(worl
     engine = world.engine()
 
     with pytest.raises(
-        Infra, match="The containers e2e-worker have names of kind's cluster e2e but were not made by it"
+        InfraError, match="The containers e2e-worker have names of kind's cluster e2e but were not made by it"
     ):
         engine.up(world.said.append)
     engine.down()
@@ -204,7 +206,7 @@ def test_a_kept_cluster_of_another_shape_stays(world: KindWorld) -> None:
     world.left_by_another_run()
     engine = world.engine(nodes=3, image="kindest/node:v1.35.0")
 
-    with pytest.raises(Infra, match=f"2 nodes instead of 3, node image {IMAGE} instead of kindest/node:v1.35.0"):
+    with pytest.raises(InfraError, match=f"2 nodes instead of 3, node image {IMAGE} instead of kindest/node:v1.35.0"):
         engine.up(world.said.append)
     engine.down()
 
@@ -233,7 +235,7 @@ def test_what_is_left_after_down_is_removed_or_told(world: KindWorld) -> None:
     engine = world.up()
     world.answer("kind delete", err="ERROR: failed to delete nodes\n", code=1)
 
-    with pytest.raises(Infra, match=r"left e2e-control-plane, e2e-worker: ERROR: failed to delete nodes"):
+    with pytest.raises(InfraError, match=r"left e2e-control-plane, e2e-worker: ERROR: failed to delete nodes"):
         engine.down()
     world.answer("docker rm", then=world.later("docker ps", ""))
     engine.down()
@@ -310,7 +312,7 @@ def test_a_failure_within_pytest_kinds_class_is_told_in_kinds_words(world: KindW
 
     if importlib.util.find_spec("pytest_kind") is None:
         pytest.skip("pytest-kind is not installed")
-    with pytest.raises(Infra, match=r"failed to pull image.*no such host"):
+    with pytest.raises(InfraError, match=r"failed to pull image.*no such host"):
         world.up(pytest_kind=True)
 
     assert world.calls("kind get") == ["kind get clusters"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.clusters.kubernetes.access.api import KINDS, Api, Denied, in_order
-from fixtures.errors import Infra
+from fixtures.clusters.kubernetes.access.api import KINDS, Api, DeniedError, in_order
+from fixtures.errors import InfraError
 from tests.stand_ins.fake_kubernetes import (
     BUSY,
     DROPPED,
@@ -110,7 +110,7 @@ def test_a_list_that_is_forgotten_each_time_is_an_error(fake: FakeKubernetes, ap
     fake.fail("GET", "/pods", *[EXPIRED] * 9)
 
     with pytest.raises(
-        Infra, match=r"list pods in namespace bench \(410\): The provided continue parameter is too old"
+        InfraError, match=r"list pods in namespace bench \(410\): The provided continue parameter is too old"
     ):
         api.list("Pod", "bench")
 
@@ -151,10 +151,12 @@ def test_an_apply_that_meets_another_write_is_sent_again(fake: FakeKubernetes, a
 def test_an_apply_without_its_namespace_or_without_its_definition_says_which_is_missing(
     fake: FakeKubernetes, api: Api
 ) -> None:
-    with pytest.raises(Infra, match=r'apply RayCluster e2e in namespace absent \(404\): namespaces "absent" not found'):
+    with pytest.raises(
+        InfraError, match=r'apply RayCluster e2e in namespace absent \(404\): namespaces "absent" not found'
+    ):
         api.apply(manifest("RayCluster", "e2e", "absent"))
     fake.unknown.add("rayclusters")
-    with pytest.raises(Infra, match=r"404 page not found.*CustomResourceDefinition is not installed"):
+    with pytest.raises(InfraError, match=r"404 page not found.*CustomResourceDefinition is not installed"):
         api.apply(manifest("RayCluster", "e2e", "bench"))
 
 
@@ -167,9 +169,11 @@ def test_a_manifest_that_does_not_fit_its_definition_is_an_error_at_once(fake: F
         Answer(500, "", f"{said}.replicas: expected numeric (int or float), got string"),
     )
 
-    with pytest.raises(Infra, match=r"spec.authOptions: field not declared in schema\. .* older than the manifest"):
+    with pytest.raises(
+        InfraError, match=r"spec.authOptions: field not declared in schema\. .* older than the manifest"
+    ):
         api.apply(manifest("RayCluster", "e2e", "bench"))
-    with pytest.raises(Infra, match=r"spec.replicas: expected numeric .* Correct what the message names"):
+    with pytest.raises(InfraError, match=r"spec.replicas: expected numeric .* Correct what the message names"):
         api.apply(manifest("RayCluster", "e2e", "bench"))
     assert fake.clock.slept == []
 
@@ -177,9 +181,9 @@ def test_a_manifest_that_does_not_fit_its_definition_is_an_error_at_once(fake: F
 def test_a_namespace_that_is_being_deleted_is_not_called_a_missing_right(fake: FakeKubernetes, api: Api) -> None:
     fake.put(manifest("Namespace", "going", metadata={"deletionTimestamp": "2026-11-23T09:00:00Z"}))
 
-    with pytest.raises(Infra, match=r"because it is being terminated. Wait until the namespace is gone") as caught:
+    with pytest.raises(InfraError, match=r"because it is being terminated. Wait until the namespace is gone") as caught:
         api.apply(manifest("RayCluster", "e2e", "going"))
-    assert not isinstance(caught.value, Denied)
+    assert not isinstance(caught.value, DeniedError)
 
 
 @pytest.mark.parametrize("failure", [DROPPED, UNAVAILABLE, BUSY, Answer(500), Answer(502), Answer(504)])
@@ -205,7 +209,9 @@ def test_the_pauses_grow_and_are_never_shorter_than_the_server_asks(fake: FakeKu
 def test_patience_ends_with_the_servers_own_words(fake: FakeKubernetes, api: Api) -> None:
     fake.fail("GET", "/pods", *[UNAVAILABLE] * 99)
 
-    with pytest.raises(Infra, match=r"list pods in namespace bench \(503\): the server is currently unable to handle"):
+    with pytest.raises(
+        InfraError, match=r"list pods in namespace bench \(503\): the server is currently unable to handle"
+    ):
         api.list("Pod", "bench")
     assert sum(fake.clock.slept) <= 30.0
     assert len(fake.asked("GET")) == 7
@@ -214,7 +220,7 @@ def test_patience_ends_with_the_servers_own_words(fake: FakeKubernetes, api: Api
 def test_a_server_that_is_gone_is_named_with_what_was_tried(fake: FakeKubernetes, api: Api) -> None:
     fake.down = True
 
-    with pytest.raises(Infra, match=rf"{fake.address} did not answer GET /version 7 times: .*Remote end closed"):
+    with pytest.raises(InfraError, match=rf"{fake.address} did not answer GET /version 7 times: .*Remote end closed"):
         api.version()
 
 
@@ -229,11 +235,13 @@ def test_a_missing_right_names_the_verb_the_kind_and_the_namespace(fake: FakeKub
     for verb, plural in (("list", "pods"), ("patch", "rayclusters"), ("list", "nodes")):
         fake.deny(verb, plural)
 
-    with pytest.raises(Denied, match='may not list pods in namespace bench: pods is forbidden: User "dev" cannot list'):
+    with pytest.raises(
+        DeniedError, match='may not list pods in namespace bench: pods is forbidden: User "dev" cannot list'
+    ):
         api.list("Pod", "bench")
-    with pytest.raises(Denied, match=r"may not apply RayCluster e2e in namespace bench.*kubectl auth can-i"):
+    with pytest.raises(DeniedError, match=r"may not apply RayCluster e2e in namespace bench.*kubectl auth can-i"):
         api.apply(manifest("RayCluster", "e2e", "bench"))
-    with pytest.raises(Denied, match=r"may not list nodes: .* at the cluster scope"):
+    with pytest.raises(DeniedError, match=r"may not list nodes: .* at the cluster scope"):
         api.list("Node")
     assert fake.clock.slept == [], "a right does not appear by waiting"
 
@@ -269,10 +277,12 @@ def test_a_wait_for_the_end_names_what_holds_an_object_back(fake: FakeKubernetes
     )
 
     api.delete("RayCluster", "e2e", "bench")
-    with pytest.raises(Infra, match=r"After 5 s there is still RayCluster e2e \(finalizers ray.io/redis-cleanup\)\."):
+    with pytest.raises(
+        InfraError, match=r"After 5 s there is still RayCluster e2e \(finalizers ray.io/redis-cleanup\)\."
+    ):
         api.wait_gone("RayCluster", "bench", name="e2e", deadline=5, report=ignore)
     with pytest.raises(
-        Infra, match=r"Namespace old \(no finalizers: .*finalizers remaining: ray.io/.* who has to remove"
+        InfraError, match=r"Namespace old \(no finalizers: .*finalizers remaining: ray.io/.* who has to remove"
     ):
         api.wait_gone("Namespace", name="old", deadline=1, report=ignore)
 
@@ -286,7 +296,9 @@ def test_a_log_is_the_end_of_it_and_bounded(fake: FakeKubernetes, api: Api) -> N
     assert int(fake.requests[-1].query["limitBytes"]) == 1 << 20
     fake.fail("GET", "/log", Answer(204))
     assert api.logs("bench", "pending", "ray") == "", "a pod that is on no node yet has none"
-    with pytest.raises(Infra, match=r"read the log of container ray of pod gone in namespace bench .404.: pods .gone"):
+    with pytest.raises(
+        InfraError, match=r"read the log of container ray of pod gone in namespace bench .404.: pods .gone"
+    ):
         api.logs("bench", "gone", "ray")
 
 
@@ -301,7 +313,7 @@ def test_the_date_is_the_clusters_own(fake: FakeKubernetes, connect: Connect) ->
 
 
 def test_an_answer_that_is_no_kubernetes_is_named(fake: FakeKubernetes, api: Api) -> None:
-    with pytest.raises(Infra, match="404 page not found"):
+    with pytest.raises(InfraError, match="404 page not found"):
         api.raw("/login")
 
 
@@ -321,11 +333,13 @@ def test_a_kubeconfig_that_is_absent_broken_or_lacks_the_context_is_named(fake: 
     good, broken = fake.kubeconfig(tmp_path), tmp_path / "broken"
     broken.write_text("clusters: [", encoding="utf-8")
 
-    with pytest.raises(Infra, match=r"current context of .*/nowhere cannot be used: .*No configuration found"):
+    with pytest.raises(InfraError, match=r"current context of .*/nowhere cannot be used: .*No configuration found"):
         Api(tmp_path / "nowhere", None)
-    with pytest.raises(Infra, match=r"current context of .*/broken cannot be used: while parsing"):
+    with pytest.raises(InfraError, match=r"current context of .*/broken cannot be used: while parsing"):
         Api(broken, None)
-    with pytest.raises(Infra, match=r"context minikube of .*/kubeconfig cannot be used: .*name minikube in .*contexts"):
+    with pytest.raises(
+        InfraError, match=r"context minikube of .*/kubeconfig cannot be used: .*name minikube in .*contexts"
+    ):
         Api(good, "minikube")
 
 
@@ -357,17 +371,19 @@ def test_a_credential_plugin_is_asked_for_a_token_and_again_when_it_is_refused(
 def test_credentials_that_are_refused_twice_are_an_error(fake: FakeKubernetes, api: Api) -> None:
     fake.fail("GET", "/version", UNAUTHORIZED, UNAUTHORIZED)
 
-    with pytest.raises(Infra, match=r"does not accept these credentials .Unauthorized.*Log in again") as caught:
+    with pytest.raises(InfraError, match=r"does not accept these credentials .Unauthorized.*Log in again") as caught:
         api.version()
-    assert not isinstance(caught.value, Denied)
+    assert not isinstance(caught.value, DeniedError)
 
 
 def test_a_credential_plugin_that_fails_or_is_not_installed_is_named(fake: FakeKubernetes, tmp_path: Path) -> None:
     failing = fake.kubeconfig(tmp_path, **plugin(tmp_path, "echo session expired >&2; exit 3"))
-    with pytest.raises(Infra, match=r"credential plugin of .* failed: exec: process returned 3. session expired"):
+    with pytest.raises(InfraError, match=r"credential plugin of .* failed: exec: process returned 3. session expired"):
         Api(failing, None)
     absent = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin"}}
-    with pytest.raises(Infra, match=r"credential plugin of .* failed: .*No such file or directory: 'no-such-plugin'"):
+    with pytest.raises(
+        InfraError, match=r"credential plugin of .* failed: .*No such file or directory: 'no-such-plugin'"
+    ):
         Api(fake.kubeconfig(tmp_path, **absent), None)
 
 

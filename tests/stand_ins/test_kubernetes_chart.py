@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.clusters.kubernetes.operator import chart
 from fixtures.clusters.kubernetes.operator.crds import Definition
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.fake_helm import NAME, FakeHelm
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 
@@ -57,10 +57,10 @@ def test_a_download_that_breaks_off_leaves_nothing_that_a_later_run_could_take_f
 ) -> None:
     def break_off(folder: Path) -> None:
         make(folder / NAME, crds=0)
-        raise Infra("`helm pull` did not end within 120 s.")
+        raise InfraError("`helm pull` did not end within 120 s.")
 
     helm.pulls = break_off
-    with pytest.raises(Infra, match="cannot be downloaded: `helm pull` did not end within 120 s"):
+    with pytest.raises(InfraError, match="cannot be downloaded: `helm pull` did not end within 120 s"):
         chart.fetch(helm, tmp_path)
 
     assert list(tmp_path.iterdir()) == []
@@ -100,7 +100,7 @@ def test_a_packed_chart_writes_nowhere_else(helm: FakeHelm, tmp_path: Path) -> N
     with tarfile.open(tmp_path / "evil.tgz", "w:gz") as out:
         out.addfile(tarfile.TarInfo(f"{NAME}/../../../stolen"), io.BytesIO())
 
-    with pytest.raises(Infra, match="is no packed Helm chart"):
+    with pytest.raises(InfraError, match="is no packed Helm chart"):
         chart.fetch(helm, tmp_path / "a" / "cache", tmp_path / "evil.tgz")
 
     assert not (tmp_path / "stolen").exists()
@@ -119,7 +119,7 @@ def test_a_chart_that_does_not_fit_is_refused_with_what_would_fit(
 ) -> None:
     make(tmp_path / "mine", **made)  # type: ignore[arg-type]
 
-    with pytest.raises(Infra, match=said) as caught:
+    with pytest.raises(InfraError, match=said) as caught:
         chart.fetch(helm, tmp_path, tmp_path / "mine")
 
     assert "--kuberay-chart" in caught.value.remedy
@@ -130,12 +130,12 @@ def test_what_is_no_chart_is_refused(content: str | None, tmp_path: Path) -> Non
     if content is not None:
         (tmp_path / "Chart.yaml").write_text(content)
 
-    with pytest.raises(Infra, match="is no Helm chart"):
+    with pytest.raises(InfraError, match="is no Helm chart"):
         chart.read(tmp_path)
 
 
 def test_a_file_that_is_no_definition_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("kind: Deployment\nmetadata:\n  name: a\n")
 
-    with pytest.raises(Infra, match=r"a.yaml is no CustomResourceDefinition"):
+    with pytest.raises(InfraError, match=r"a.yaml is no CustomResourceDefinition"):
         Definition.read(tmp_path / "a.yaml")

@@ -11,19 +11,19 @@ import pytest
 from fixtures.clusters.contract import Report, Status
 from fixtures.clusters.kubernetes.access.api import MANAGER, Api
 from fixtures.clusters.kubernetes.engines.context import ContextEngine
-from fixtures.clusters.kubernetes.image.distribution import Supply
+from fixtures.clusters.kubernetes.image.distribution import ImageDistribution
 from fixtures.clusters.kubernetes.monitoring.monitoring import KubernetesMonitors
 from fixtures.clusters.kubernetes.namespace.lease import Lease
-from fixtures.clusters.kubernetes.namespace.namespace import MANAGED_BY, Space
+from fixtures.clusters.kubernetes.namespace.namespace import MANAGED_BY, Namespace
 from fixtures.clusters.kubernetes.operator.chart import Source
 from fixtures.clusters.kubernetes.operator.operator import Operator
-from fixtures.clusters.kubernetes.owned_resources import BELONGINGS, Belongings
+from fixtures.clusters.kubernetes.owned_resources import BELONGINGS, OwnedResources
 from fixtures.clusters.kubernetes.plan import Plan
 from fixtures.clusters.kubernetes.provider import KubernetesProvider
 from fixtures.clusters.kubernetes.raycluster import manifest
 from fixtures.clusters.kubernetes.raycluster.raycluster import KubeRayCluster
 from fixtures.clusters.kubernetes.status import Survey
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.settings.kubernetes import KubernetesSettings
 from fixtures.system.paths import MANIFESTS
 from tests.stand_ins.fake_helm import FakeHelm, deployment
@@ -69,7 +69,7 @@ class Scene:
         self.fake = fake
         self.engine = StandInEngine(fake.kubeconfig(folder))
         self.api = Api(self.engine.kubeconfig, None, clock=fake.clock)
-        supply = Supply(self.engine, KubernetesSettings(image=IMAGE), {})
+        supply = ImageDistribution(self.engine, KubernetesSettings(image=IMAGE), {})
         self.provider = KubernetesProvider(
             self.engine, supply, Plan(namespace=SPACE, workers=2, cpus=1), {}, cache=folder / "cache"
         )
@@ -194,7 +194,7 @@ def test_what_another_run_uses_is_not_claimed_and_stays_also_at_the_end(scene: S
 
     scene.api.replace = renew  # type: ignore[method-assign]
 
-    with pytest.raises(Infra, match=f"Namespace {SPACE} is in use by"):
+    with pytest.raises(InfraError, match=f"Namespace {SPACE} is in use by"):
         scene.provider.claim(scene.said.append)
     scene.provider.down()
 
@@ -222,7 +222,7 @@ def test_what_this_process_made_as_a_whole_is_removed_as_a_whole(scene: Scene) -
 
 
 def test_the_namespace_is_ours_once_it_was_made_and_a_raycluster_of_others_in_it_is_not(scene: Scene) -> None:
-    space = Space(scene.api, SPACE)
+    space = Namespace(scene.api, SPACE)
     assert not space.is_ours
     text = (MANIFESTS / "namespace.yaml").read_text(encoding="utf-8")
     space.make(manifest.namespace(text, name=SPACE), BELONGINGS, scene.said.append)
@@ -257,7 +257,9 @@ def survey(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Status:
         scene.api, helm, namespace="ray", kubeconfig=None, context=None, source=Source(helm, Path("cache"))
     )
     ray, lease = KubeRayCluster(scene.api, "ray", "demo"), Lease(scene.api, "ray")
-    ours = Belongings(scene.api, Space(scene.api, "ray"), ray, operator, lease, KubernetesMonitors(scene.api, "ray"))
+    ours = OwnedResources(
+        scene.api, Namespace(scene.api, "ray"), ray, operator, lease, KubernetesMonitors(scene.api, "ray")
+    )
     return Survey(ours, scene.engine, ("--context", "c")).of(Status((("cluster", "context c"),)))
 
 

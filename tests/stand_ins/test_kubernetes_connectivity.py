@@ -14,8 +14,8 @@ from typing import IO, Any
 import pytest
 
 from fixtures.clusters.kubernetes.network.connectivity import ASK_SECONDS, EXEC_SECONDS, SCRIPT, prove
-from fixtures.errors import Infra
-from fixtures.system.programs import Completed, TimedOut, Tool
+from fixtures.errors import InfraError
+from fixtures.system.programs import Completed, ProgramTimeoutError, Tool
 
 SERVICE = "e2e-head-svc.ns.svc"
 
@@ -67,7 +67,7 @@ def test_every_pod_asks_for_the_service_and_for_every_other_pod() -> None:
 def test_who_does_not_reach_whom_is_said_with_pods_and_nodes() -> None:
     kubectl = Kubectl(head=unreachable(_10_0_0_2="timed out"), w2=unreachable(_10_0_0_1="timed out", dns="no answer"))
 
-    with pytest.raises(Infra) as caught:
+    with pytest.raises(InfraError) as caught:
         prove(kubectl, (), "ns", PODS, SERVICE)
 
     assert caught.value.cause == (
@@ -90,7 +90,7 @@ def raises(error: Exception) -> Callable[[], Completed]:
     ("answer", "why"),
     [
         (lambda: Completed(1, "", "error: unable to upgrade connection: container not found\n"), "container not found"),
-        (raises(TimedOut("`kubectl exec` did not end within 60 s.")), "did not end within 60 s"),
+        (raises(ProgramTimeoutError("`kubectl exec` did not end within 60 s.")), "did not end within 60 s"),
         (lambda: Completed(0, "", ""), "it said nothing that is JSON"),
         (lambda: Completed(0, "Traceback\n", ""), "it said nothing that is JSON"),
     ],
@@ -98,7 +98,7 @@ def raises(error: Exception) -> Callable[[], Completed]:
 def test_a_pod_that_cannot_be_asked_is_named_and_the_script_is_not_repeated(
     answer: Callable[[], Completed], why: str
 ) -> None:
-    with pytest.raises(Infra, match=r"e2e-w2 on node b could not be asked \(") as caught:
+    with pytest.raises(InfraError, match=r"e2e-w2 on node b could not be asked \(") as caught:
         prove(Kubectl(w2=answer), (), "ns", PODS, SERVICE)
 
     assert why in caught.value.cause

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.clusters.kubernetes.access.api import MANAGER
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.operator_bench import CRDS, LABEL, Bench, crd, ignore, make_bench, raycluster
 
 
@@ -66,7 +66,7 @@ def test_somebody_elses_crds_that_are_too_old_are_an_error_and_stay_as_they_are(
     bench.fake.put(crd(CRDS[0], fields=("headGroupSpec", "rayVersion", "workerGroupSpecs")))
 
     with pytest.raises(
-        Infra, match=r"rayclusters.ray.io was not installed by ray-train-e2e and lacks authOptions, tls"
+        InfraError, match=r"rayclusters.ray.io was not installed by ray-train-e2e and lacks authOptions, tls"
     ):
         bench.up()
 
@@ -98,7 +98,7 @@ def test_a_crd_whose_name_is_taken_is_said_at_once_with_the_clusters_words(bench
     )
     began = bench.fake.clock.now()
 
-    with pytest.raises(Infra, match='"rayclusters" is already in use'):
+    with pytest.raises(InfraError, match='"rayclusters" is already in use'):
         bench.up()
 
     assert bench.fake.clock.now() == began
@@ -110,7 +110,7 @@ def test_a_crd_that_is_never_established_ends_the_wait(
 ) -> None:
     bench.fake.conditions = conditions
 
-    with pytest.raises(Infra, match=r"rayclusters.ray.io is not established after 60 s"):
+    with pytest.raises(InfraError, match=r"rayclusters.ray.io is not established after 60 s"):
         bench.up()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins import kubernetes_world as played
 from tests.stand_ins.fake_kuberay import SPACE, definition, operator_of_somebody, thing
 from tests.stand_ins.kubernetes_world import Engine, World
@@ -38,7 +38,7 @@ def neighbours(world: World) -> None:
 @pytest.mark.parametrize(
     ("step", "when", "error", "space_is_ours"),
     [
-        *((step, "before", Infra("It failed."), False) for step in STEPS if step != "apply Namespace"),
+        *((step, "before", InfraError("It failed."), False) for step in STEPS if step != "apply Namespace"),
         *((step, "after", KeyboardInterrupt(), True) for step in STEPS),
     ],
 )
@@ -132,7 +132,7 @@ FAILURES = ("delete RayCluster", "remove operator", "delete Namespace")
 
 
 @pytest.mark.parametrize("step", FAILURES)
-@pytest.mark.parametrize("error", [Infra("It does not go."), ValueError("no JSON")])
+@pytest.mark.parametrize("error", [InfraError("It does not go."), ValueError("no JSON")])
 def test_one_thing_that_does_not_go_does_not_keep_the_others_and_is_tried_again_next_time(
     world: World, step: str, error: Exception
 ) -> None:
@@ -140,7 +140,7 @@ def test_one_thing_that_does_not_go_does_not_keep_the_others_and_is_tried_again_
     provider.up(world.said.append)
     world.trap = (step, "before", error)
 
-    with pytest.raises(Infra, match=str(error)):
+    with pytest.raises(InfraError, match=str(error)):
         provider.down()
 
     assert set(FAILURES) <= set(world.steps)
@@ -153,7 +153,7 @@ def test_one_thing_that_does_not_go_does_not_keep_the_others_and_is_tried_again_
 def test_what_did_not_go_does_not_matter_once_the_whole_cluster_is_gone(world: World) -> None:
     provider = world.provider()
     provider.up(world.said.append)
-    world.trap = ("delete RayCluster", "before", Infra("It does not go."))
+    world.trap = ("delete RayCluster", "before", InfraError("It does not go."))
 
     provider.down()
 
@@ -167,11 +167,11 @@ def test_the_first_failure_is_told_when_the_cluster_does_not_go_either(world: Wo
 
     class Stuck(Engine):
         def down(self) -> None:
-            raise Infra("Docker does not answer.", "Start it.")
+            raise InfraError("Docker does not answer.", "Start it.")
 
     provider._engine = Stuck(world)
 
-    with pytest.raises(Infra, match=r"did not answer .*Docker does not answer\."):
+    with pytest.raises(InfraError, match=r"did not answer .*Docker does not answer\."):
         provider.down()
 
 

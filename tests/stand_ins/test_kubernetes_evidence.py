@@ -17,7 +17,7 @@ from fixtures.clusters.evidence import FILE_BYTES, TOTAL_BYTES
 from fixtures.clusters.kubernetes.access.api import Api
 from fixtures.clusters.kubernetes.evidence import evidence
 from fixtures.clusters.kubernetes.evidence.evidence import SUMMARY, collect
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.system.programs import Completed, Tool
 from tests.stand_ins.fake_helm import deployment
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
@@ -248,7 +248,7 @@ def raises(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
-@pytest.mark.parametrize("error", [Infra("first", "do"), ValueError(), KeyError("metadata"), OSError("disk")])
+@pytest.mark.parametrize("error", [InfraError("first", "do"), ValueError(), KeyError("metadata"), OSError("disk")])
 def test_whatever_fails_is_named_and_the_rest_is_there(error: Exception, api: Api, dashboard: Dashboard) -> None:
     broken = {"kubectl": FakeTool("kubectl", raises(error)), "helm": FakeTool("helm", raises(error))}
 

@@ -19,11 +19,11 @@ import psutil
 import pytest
 import requests
 
-from fixtures.clusters.kubernetes.network.forward import Patience, PortForward, Target
+from fixtures.clusters.kubernetes.network.forward import PortForward, Target, Timeouts
 from fixtures.clusters.kubernetes.network.route import NodePort, reach
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
-from fixtures.measure.jobs import Patience as JobsPatience
+from fixtures.measure.jobs import Timeouts as JobsPatience
 from fixtures.system import watchdog as leash
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
@@ -31,7 +31,7 @@ TOKEN = "t0ken"
 LIMIT = 30.0
 """Seconds until a test counts as hanging."""
 
-HASTE = Patience(
+HASTE = Timeouts(
     connect=5, read=20, node_port=0, probe=0.02, look=0.01, backoff=0.02, longest=0.1, hang=20, outage=20, start=20
 )
 """Looks often and gives up late: no test is to fail because the machine is busy."""
@@ -165,7 +165,7 @@ def test_something_else_that_answers_on_the_node_port_is_not_taken_for_ray(
     kubectl.mode("notfound")
     lines: list[str] = []
 
-    with pytest.raises(Infra):
+    with pytest.raises(InfraError):
         reach("127.0.0.1", ray.port, kubectl.target, TOKEN, lines.append, HASTE)
 
     assert "not Ray's answer" in lines[0]
@@ -174,7 +174,7 @@ def test_something_else_that_answers_on_the_node_port_is_not_taken_for_ray(
 def test_a_refused_token_is_said_at_once_and_not_taken_for_a_way_that_is_closed(ray: Ray, kubectl: StandIn) -> None:
     ray.code, ray.version = 403, "Forbidden: Invalid authentication token"
 
-    with pytest.raises(Infra, match="HTTP 403: Forbidden: Invalid authentication token"):
+    with pytest.raises(InfraError, match="HTTP 403: Forbidden: Invalid authentication token"):
         reach("127.0.0.1", ray.port, kubectl.target, TOKEN, ignore, HASTE)
 
     assert kubectl.calls == []
@@ -241,7 +241,7 @@ def test_after_an_outage_that_is_too_long_a_client_is_told_the_first_and_the_las
             wait_until(lambda: forward.broken, "the forward given up")
             wait_until(lambda: _refused_with_words(forward.address), "an excuse")
 
-            with pytest.raises(Infra) as caught:
+            with pytest.raises(InfraError) as caught:
                 jobs.status("job-1")
 
         assert "HTTP 503" in caught.value.cause
@@ -263,7 +263,9 @@ def test_a_service_that_does_not_exist_is_said_at_once_in_kubectls_words(kubectl
     kubectl.mode("notfound")
     began = time.monotonic()
 
-    with pytest.raises(Infra, match=r'in ns brings no dashboard: Error from server \(NotFound\): services "e2e-head'):
+    with pytest.raises(
+        InfraError, match=r'in ns brings no dashboard: Error from server \(NotFound\): services "e2e-head'
+    ):
         PortForward(kubectl.target, TOKEN, HASTE).start()
 
     assert time.monotonic() - began < HASTE.start
@@ -276,7 +278,7 @@ def test_a_service_that_does_not_exist_is_said_at_once_in_kubectls_words(kubectl
 def test_a_pod_that_never_runs_is_said_after_the_time_given_for_a_start(mode: str, said: str, kubectl: StandIn) -> None:
     kubectl.mode(mode)
 
-    with pytest.raises(Infra, match=re.escape(said)):
+    with pytest.raises(InfraError, match=re.escape(said)):
         PortForward(kubectl.target, TOKEN, replace(HASTE, start=1.5)).start()
 
 
@@ -302,14 +304,14 @@ def test_a_local_port_that_somebody_took_meanwhile_is_replaced_by_another(kubect
 def test_a_kubectl_that_cannot_be_started_is_named(tmp_path: Path, kubectl: StandIn) -> None:
     missing = replace(kubectl.target, kubectl=tmp_path / "absent")
 
-    with pytest.raises(Infra, match="absent cannot be started"):
+    with pytest.raises(InfraError, match="absent cannot be started"):
         PortForward(missing, TOKEN, HASTE).start()
 
 
 def test_something_else_than_ray_behind_the_service_is_said(kubectl: StandIn, ray: Ray) -> None:
     ray.version = "[]"
 
-    with pytest.raises(Infra, match="HTTP 200, which is not Ray's answer"):
+    with pytest.raises(InfraError, match="HTTP 200, which is not Ray's answer"):
         PortForward(kubectl.target, TOKEN, HASTE).start()
 
 
@@ -326,7 +328,7 @@ def test_a_kubectl_that_ignores_the_request_to_end_is_ended_by_force(kubectl: St
     kubectl.mode("stubborn")
     forward = PortForward(kubectl.target, TOKEN, replace(HASTE, start=0.5, grace=0.05))
 
-    with pytest.raises(Infra):
+    with pytest.raises(InfraError):
         forward.start()  # the fixture asserts that nothing is left
 
 

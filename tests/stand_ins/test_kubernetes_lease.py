@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.clusters.kubernetes.access.api import Api
 from fixtures.clusters.kubernetes.namespace.lease import DURATION_SECONDS, Lease
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.fake_kuberay import SPACE, thing
 from tests.stand_ins.fake_kubernetes import UNAVAILABLE, FakeKubernetes
 
@@ -69,7 +69,7 @@ def test_a_run_that_lives_is_named_as_soon_as_it_shows_that(fake: FakeKubernetes
 
     fake.clock.sleep = renew  # type: ignore[method-assign]
 
-    with pytest.raises(Infra) as refused:
+    with pytest.raises(InfraError) as refused:
         Lease(api, SPACE).take(ignore)
 
     said = f"Namespace {SPACE} is in use by theirs, process 7, since 2026-11-23T09:10:00Z."
@@ -126,7 +126,7 @@ def test_of_two_runs_that_begin_at_once_one_gets_it(fake: FakeKubernetes, api: A
     api.create = quicker  # type: ignore[method-assign]
     fake.clock.sleep = lambda seconds: (time.sleep(0.05), setattr(fake.clock, "at", fake.clock.at + seconds))  # type: ignore
 
-    with pytest.raises(Infra, match="is in use by"):
+    with pytest.raises(InfraError, match="is in use by"):
         other.take(ignore)
 
     assert one.held

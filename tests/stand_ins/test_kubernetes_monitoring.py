@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.clusters.kubernetes.access.api import Api, Denied
+from fixtures.clusters.kubernetes.access.api import Api, DeniedError
 from fixtures.clusters.kubernetes.monitoring import metrics_server
 from fixtures.clusters.kubernetes.monitoring.monitoring import (
     GRAFANA,
@@ -26,9 +26,9 @@ from fixtures.clusters.kubernetes.monitoring.monitoring import (
 )
 from fixtures.clusters.kubernetes.network import forward, route
 from fixtures.clusters.kubernetes.network.probe import grafana_silence
-from fixtures.clusters.kubernetes.network.routes import Ways
+from fixtures.clusters.kubernetes.network.routes import Routes
 from fixtures.clusters.kubernetes.watching import Watching
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.stand_ins.kubernetes_world import Engine
 
@@ -139,7 +139,7 @@ def test_rights_that_are_missing_are_a_reason_and_no_failure(scene: Scene, monke
 
     def refusing(manifest: Any) -> Any:
         if manifest["kind"] == "Role":
-            raise Denied("This user may not apply Role.", "Ask for the right.")
+            raise DeniedError("This user may not apply Role.", "Ask for the right.")
         return apply(manifest)
 
     monkeypatch.setattr(scene.api, "apply", refusing)
@@ -237,10 +237,10 @@ def test_prometheus_is_asked_through_the_api_server(scene: Scene, monkeypatch: p
 # --- ways -------------------------------------------------------------------------------------------------------
 
 
-def way(host: str | None, mapped: int | None = None) -> Ways:
+def way(host: str | None, mapped: int | None = None) -> Routes:
     engine: Any = SimpleNamespace(address=lambda: host, grafana_port=mapped, kubeconfig=None, context=None)
     kubectl: Any = SimpleNamespace(found=lambda: Path("/bin/kubectl"))
-    return Ways(engine, SPACE, kubectl, {}, 30265, 30300)
+    return Routes(engine, SPACE, kubectl, {}, 30265, 30300)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_our_metrics_server_is_applied_whole(scene: Scene) -> None:
 
 def test_a_broken_api_while_settling_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> Any:
-        raise Infra("The API is gone.")
+        raise InfraError("The API is gone.")
 
     scene.apply()
     monkeypatch.setattr(scene.monitors, "missing", broken)

@@ -12,7 +12,7 @@ from fixtures.clusters.kubernetes.access.api import MANAGER
 from fixtures.clusters.kubernetes.operator import operator as operator_module
 from fixtures.clusters.kubernetes.operator.deployment import PART_OF
 from fixtures.clusters.kubernetes.operator.operator import HIDDEN, READY_SECONDS, VALUES
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.fake_helm import NAME, deployment, recorded
 from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench, make_chart
 from tests.unit.recordings import sample
@@ -110,7 +110,7 @@ def test_an_operator_that_is_used_as_it_is_survives_us_with_its_crds(bench: Benc
 def test_an_operator_of_another_version_is_an_error_with_both_versions(bench: Bench) -> None:
     bench.fake.put(deployment("kuberay-system", image="quay.io/kuberay/operator:v1.4.2"))
 
-    with pytest.raises(Infra, match=r"kuberay-system/kuberay-operator is of version 1.4.2; 1.7.0 is needed"):
+    with pytest.raises(InfraError, match=r"kuberay-system/kuberay-operator is of version 1.4.2; 1.7.0 is needed"):
         bench.up()
 
     assert bench.helm.verbs() == []
@@ -121,7 +121,7 @@ def test_an_operator_whose_version_nobody_knows_is_not_taken_for_one_that_fits(b
     del unknown["metadata"]["labels"]["helm.sh/chart"]
     bench.fake.put(unknown)
 
-    with pytest.raises(Infra, match=r"version unknown \(image registry.corp/op@sha256:4f1c\)"):
+    with pytest.raises(InfraError, match=r"version unknown \(image registry.corp/op@sha256:4f1c\)"):
         bench.up()
 
 
@@ -144,7 +144,7 @@ def test_two_operators_for_one_namespace_are_an_error_that_names_both(bench: Ben
     bench.up()
     bench.fake.put(deployment("kuberay-system"))
 
-    with pytest.raises(Infra, match="2 KubeRay operators look after namespace ray-train-e2e") as caught:
+    with pytest.raises(InfraError, match="2 KubeRay operators look after namespace ray-train-e2e") as caught:
         bench.up()
 
     assert "kuberay-system/kuberay-operator" in caught.value.cause
@@ -154,7 +154,7 @@ def test_two_operators_for_one_namespace_are_an_error_that_names_both(bench: Ben
 def test_an_operator_without_its_crds_is_not_used(bench: Bench) -> None:
     bench.fake.put(deployment("kuberay-system"))
 
-    with pytest.raises(Infra, match=r"runs without its CRD rayclusters.ray.io"):
+    with pytest.raises(InfraError, match=r"runs without its CRD rayclusters.ray.io"):
         bench.up()
 
 
@@ -183,7 +183,7 @@ def test_an_image_that_is_missing_is_the_error_long_before_the_deadline(bench: B
     broken(bench)
     began = bench.fake.clock.now()
 
-    with pytest.raises(Infra) as caught:
+    with pytest.raises(InfraError) as caught:
         bench.up()
 
     assert "operator ray-train-e2e/kuberay-operator (KubeRay 1.7.0) does not start" in caught.value.cause
@@ -196,7 +196,7 @@ def test_a_pod_of_an_earlier_attempt_is_not_blamed(bench: Bench, monkeypatch: py
     monkeypatch.setattr(operator_module, "READY_SECONDS", 5.0)
     broken(bench, revision="2")
 
-    with pytest.raises(Infra, match="not available after 5 s: 0 of 1 pods are available"):
+    with pytest.raises(InfraError, match="not available after 5 s: 0 of 1 pods are available"):
         bench.up()
 
 
@@ -209,7 +209,7 @@ def test_a_pod_that_a_quota_refuses_is_the_error_at_once(bench: Bench) -> None:
     }
     bench.helm.install = lambda _: bench.fake.put(refused)
 
-    with pytest.raises(Infra, match=r"its pod cannot be created: pods .* exceeded quota"):
+    with pytest.raises(InfraError, match=r"its pod cannot be created: pods .* exceeded quota"):
         bench.up()
 
 
@@ -219,7 +219,7 @@ def test_progress_is_told_once_for_each_step_and_not_each_second(bench: Bench, m
     slow["status"] = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}
     bench.helm.install = lambda _: bench.fake.put(slow)
 
-    with pytest.raises(Infra):
+    with pytest.raises(InfraError):
         bench.up()
 
     assert bench.lines.count("KubeRay operator: 0 of 1 pods are available") == 1

@@ -11,7 +11,7 @@ import yaml
 from fixtures.clusters.kubernetes.access.api import MANAGER
 from fixtures.clusters.kubernetes.operator.deployment import PART_OF, current_pods, running, unavailable, watched
 from fixtures.clusters.kubernetes.operator.operator import BUSY_SECONDS, VALUES
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.fake_helm import NAME, deployment, release
 from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench
 from tests.unit.recordings import sample
@@ -60,7 +60,9 @@ def test_a_helm_that_is_at_work_is_given_time_to_end(bench: Bench) -> None:
 def test_somebody_elses_release_of_the_same_name_is_not_replaced(bench: Bench) -> None:
     bench.helm.releases[NS] = release("deployed", ours=False)
 
-    with pytest.raises(Infra, match="Namespace ray-train-e2e has a Helm release kuberay-operator that is not ours"):
+    with pytest.raises(
+        InfraError, match="Namespace ray-train-e2e has a Helm release kuberay-operator that is not ours"
+    ):
         bench.up()
 
     assert bench.helm.verbs() == []
@@ -69,9 +71,9 @@ def test_somebody_elses_release_of_the_same_name_is_not_replaced(bench: Bench) -
 def test_a_helm_that_cannot_reach_the_cluster_is_not_taken_for_a_release_that_is_not_there(bench: Bench) -> None:
     bench.helm.fails["status"] = "Error: Kubernetes cluster unreachable: connection refused"
 
-    with pytest.raises(Infra, match="cluster unreachable"):
+    with pytest.raises(InfraError, match="cluster unreachable"):
         bench.up()
-    with pytest.raises(Infra, match="cluster unreachable"):
+    with pytest.raises(InfraError, match="cluster unreachable"):
         bench.operator().down(ignore)
 
 
@@ -108,7 +110,7 @@ def test_what_does_not_go_away_is_an_error_that_names_it(bench: Bench) -> None:
     stuck["metadata"] |= {"name": "stuck", "finalizers": ["a.b/c"]}
     bench.fake.put(stuck)
 
-    with pytest.raises(Infra, match=r"still Deployment stuck \(finalizers a.b/c"):
+    with pytest.raises(InfraError, match=r"still Deployment stuck \(finalizers a.b/c"):
         operator.down(ignore)
 
 
@@ -126,7 +128,7 @@ def test_a_chart_that_cannot_be_had_is_the_error_where_ours_is_to_be_installed(b
     bench.helm.fails["pull"] = "Error: lookup ray-project.github.io: no such host"
     operator = bench.operator(given=None)
 
-    with pytest.raises(Infra, match=r"kuberay-operator 1.7.0 cannot be downloaded: .* no such host") as caught:
+    with pytest.raises(InfraError, match=r"kuberay-operator 1.7.0 cannot be downloaded: .* no such host") as caught:
         bench.make(operator)
 
     assert "--kuberay-chart" in caught.value.remedy

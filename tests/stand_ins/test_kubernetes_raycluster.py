@@ -15,7 +15,7 @@ from fixtures.clusters.contract import Node
 from fixtures.clusters.kubernetes.access.api import Api
 from fixtures.clusters.kubernetes.raycluster.raycluster import KubeRayCluster, unregistered, with_replicas
 from fixtures.clusters.ray_state import NodeState, parse_nodes
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.fake_kubernetes import DROPPED, FakeKubernetes
 from tests.unit.recordings import items, sample, text
 from tests.unit.recordings import node as a_node
@@ -109,7 +109,7 @@ def test_an_image_that_is_nowhere_ends_the_wait_long_before_the_deadline_with_im
     cluster.replay("raycluster-missing-image", skip=30)
     cluster.fake.put(*items("pods-ray-image-missing.json"), *items("events-ray-image-missing.json"))
 
-    with pytest.raises(Infra, match=r"docker\.io/rig/ray:missing.* on node rig") as caught:
+    with pytest.raises(InfraError, match=r"docker\.io/rig/ray:missing.* on node rig") as caught:
         KubeRayCluster(cluster.api, "raymiss", "demo").wait_ready(2, 600, cluster.said.append)
 
     assert sum(cluster.fake.clock.slept) < 90
@@ -121,7 +121,9 @@ def test_pods_that_fit_nowhere_end_the_wait_with_the_schedulers_words(cluster: C
     cluster.fake.put(big, *items("pods-unschedulable.json"), *items("events-unschedulable.json"))
     cluster.fake.clock.at = datetime.fromisoformat(big["metadata"]["creationTimestamp"]).timestamp() + 15
 
-    with pytest.raises(Infra, match=r"Pod demo-head-4r8hr asks for 9 CPU and .* fits on no node: .* Insufficient cpu"):
+    with pytest.raises(
+        InfraError, match=r"Pod demo-head-4r8hr asks for 9 CPU and .* fits on no node: .* Insufficient cpu"
+    ):
         KubeRayCluster(cluster.api, "raybig", "demo").wait_ready(2, 600, cluster.said.append)
     assert sum(cluster.fake.clock.slept) < 90
 
@@ -131,14 +133,16 @@ def test_a_lost_node_ends_the_wait_with_its_name(cluster: Cluster) -> None:
     cluster.wait_ready()
     cluster.fake.clock.at += 50
 
-    with pytest.raises(Infra, match="Node rig-m02 has been lost"):
+    with pytest.raises(InfraError, match="Node rig-m02 has been lost"):
         cluster.wait_ready(deadline=600)
 
 
 def test_an_api_server_that_stays_away_ends_the_wait_as_such(cluster: Cluster) -> None:
     cluster.replay("raycluster-node-loss", "pods-node-loss", "nodes-node-loss", skip=85)
 
-    with pytest.raises(Infra, match=r"did not answer GET /apis/ray\.io/v1/namespaces/ray/rayclusters/demo 7 times"):
+    with pytest.raises(
+        InfraError, match=r"did not answer GET /apis/ray\.io/v1/namespaces/ray/rayclusters/demo 7 times"
+    ):
         cluster.wait_ready(deadline=600)
 
 
@@ -153,12 +157,14 @@ def test_a_connection_that_breaks_during_a_wait_does_not_end_it(cluster: Cluster
 def test_a_wait_that_reaches_its_deadline_says_what_is_missing(cluster: Cluster) -> None:
     cluster.replay("raycluster", "pods-ray", skip=20)
 
-    with pytest.raises(Infra, match=r"demo in namespace ray was not ready with 2 workers after 5 s: 0 of 2 workers"):
+    with pytest.raises(
+        InfraError, match=r"demo in namespace ray was not ready with 2 workers after 5 s: 0 of 2 workers"
+    ):
         cluster.wait_ready(deadline=5)
 
 
 def test_a_cluster_that_somebody_deleted_is_not_waited_for(cluster: Cluster) -> None:
-    with pytest.raises(Infra, match="RayCluster demo in namespace ray does not exist"):
+    with pytest.raises(InfraError, match="RayCluster demo in namespace ray does not exist"):
         cluster.wait_ready()
     assert cluster.fake.clock.slept == []
 
@@ -240,12 +246,12 @@ def test_scaling_down_waits_until_the_pods_are_gone(cluster: Cluster) -> None:
 
 
 def test_a_number_of_workers_that_the_manifest_does_not_allow_is_refused_before_kuberay_keeps_silent() -> None:
-    with pytest.raises(Infra, match="RayCluster demo allows 0 to 3 workers, 9 are asked for"):
+    with pytest.raises(InfraError, match="RayCluster demo allows 0 to 3 workers, 9 are asked for"):
         with_replicas(manifest(), 9)
 
 
 def test_what_this_run_did_not_apply_cannot_be_scaled(cluster: Cluster) -> None:
-    with pytest.raises(Infra, match="demo was not applied by this run"):
+    with pytest.raises(InfraError, match="demo was not applied by this run"):
         cluster.ray.scale(1, 10, cluster.said.append)
 
 
@@ -259,7 +265,7 @@ def test_deleting_waits_for_the_pods_and_names_what_stays(cluster: Cluster) -> N
 
     cluster.ready()
     cluster.fake.grace = 99.0
-    with pytest.raises(Infra, match="After 10 s there is still RayCluster demo"):
+    with pytest.raises(InfraError, match="After 10 s there is still RayCluster demo"):
         cluster.ray.delete(10, cluster.said.append)
 
 
@@ -310,9 +316,9 @@ def test_what_ray_lacks_is_named(cluster: Cluster, nodes: Mapping[str, NodeState
 def test_another_number_of_cpus_never_becomes_the_right_one(cluster: Cluster) -> None:
     cluster.ready()
 
-    with pytest.raises(Infra, match="Ray counts 2 CPUs on pod demo-workers-worker-z6744, 1 are asked for"):
+    with pytest.raises(InfraError, match="Ray counts 2 CPUs on pod demo-workers-worker-z6744, 1 are asked for"):
         unregistered(cluster.ray.pods(), ray_nodes(x11=NodeState("ALIVE", 2)), 1)
-    with pytest.raises(Infra, match="Ray counts 4 CPUs on pod demo-head-nvclt, 0 are asked for"):
+    with pytest.raises(InfraError, match="Ray counts 4 CPUs on pod demo-head-nvclt, 0 are asked for"):
         unregistered(cluster.ray.pods(), ray_nodes(x9=NodeState("ALIVE", 4)), 1)
 
 

@@ -16,9 +16,9 @@ import pytest
 
 from fixtures.clusters.contract import Report
 from fixtures.clusters.kubernetes.image.builders import Builder
-from fixtures.clusters.kubernetes.image.distribution import Supply
+from fixtures.clusters.kubernetes.image.distribution import ImageDistribution
 from fixtures.clusters.kubernetes.image.image import archive_digest
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.settings.kubernetes import KubernetesSettings
 from tests.stand_ins.stand_in import StandIns, write_archive
 
@@ -76,8 +76,8 @@ def context(tmp_path: Path) -> Path:
     return folder
 
 
-def supply(engine: Any, docker: StandIns, context: Path, **settings: Any) -> Supply:
-    made = Supply(engine, KubernetesSettings(**settings), docker.environ, context=context)
+def supply(engine: Any, docker: StandIns, context: Path, **settings: Any) -> ImageDistribution:
+    made = ImageDistribution(engine, KubernetesSettings(**settings), docker.environ, context=context)
     write_archive(docker.place / "image.tar", f"blobs/sha256/{DIGEST[7:]}", made.reference)  # what `docker save` gives
     engine.reference = made.reference
     return made
@@ -147,7 +147,7 @@ def test_a_build_that_fails_ends_the_start_with_its_cause(docker: StandIns, cont
 
     image.begin(said.append)
 
-    with pytest.raises(Infra, match="No matching distribution") as failed:
+    with pytest.raises(InfraError, match="No matching distribution") as failed:
         image.bring(["a"], heard().append)
     assert "there is no image: `docker build` ended with exit code 1" in said[-1]
     assert "--build-args" in failed.value.remedy

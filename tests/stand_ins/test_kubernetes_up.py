@@ -17,12 +17,12 @@ from fixtures.clusters.contract import Problem
 from fixtures.clusters.kubernetes.namespace import lease
 from fixtures.clusters.kubernetes.network import route
 from fixtures.clusters.kubernetes.operator.versions import handshake
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.system.programs import Completed
 from tests.stand_ins import kubernetes_world as played
 from tests.stand_ins.fake_kuberay import DIGEST, OURS, SPACE, operator_of_somebody, thing
 from tests.stand_ins.fake_kubernetes import UNAVAILABLE
-from tests.stand_ins.kubernetes_world import Engine, Supply, World
+from tests.stand_ins.kubernetes_world import Engine, ImageDistribution, World
 from tests.unit.recordings import node
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
@@ -50,7 +50,7 @@ def test_a_second_run_in_the_namespace_of_one_that_lives_gets_one_sentence_and_t
 
     world.server.clock.sleep = pass_time  # type: ignore[method-assign]
 
-    with pytest.raises(Infra, match=f"^Namespace {SPACE} is in use by .* process .*--namespace") as refused:
+    with pytest.raises(InfraError, match=f"^Namespace {SPACE} is in use by .* process .*--namespace") as refused:
         second.up(world.said.append)
     second.down()
 
@@ -95,7 +95,7 @@ def test_pods_pull_nothing_that_was_imported_and_ask_for_less_with_overcommit(wo
 
 
 def test_where_the_nodes_pull_the_image_the_pods_tell_which_one_they_run(world: World) -> None:
-    provider = world.provider(supply=Supply(world, imported=False, digests=False))
+    provider = world.provider(supply=ImageDistribution(world, imported=False, digests=False))
 
     provider.up(world.said.append)
 
@@ -157,7 +157,7 @@ def test_what_has_our_name_and_is_somebody_elses_is_refused_and_stays(
     before = world.server.everything()
     provider = world.provider(Engine(world, owned=False))
 
-    with pytest.raises(Infra, match=f"{SPACE} has a {kind} {name} that is not ours") as refused:
+    with pytest.raises(InfraError, match=f"{SPACE} has a {kind} {name} that is not ours") as refused:
         provider.up(world.said.append)
     provider.down()
 
@@ -168,7 +168,7 @@ def test_what_has_our_name_and_is_somebody_elses_is_refused_and_stays(
 def test_where_there_is_no_room_the_arithmetic_is_said_and_no_ray_is_started(world: World) -> None:
     world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")})
 
-    with pytest.raises(Infra, match=r"2 workers x 1 CPU.* need 3 CPU .*a has 2 CPU.* room for 1\.") as refused:
+    with pytest.raises(InfraError, match=r"2 workers x 1 CPU.* need 3 CPU .*a has 2 CPU.* room for 1\.") as refused:
         world.provider().up(world.said.append)
 
     assert "--overcommit" in refused.value.remedy
@@ -200,7 +200,7 @@ def test_a_node_that_never_takes_pods_is_waited_for_a_minute_and_named(world: Wo
     world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")}, stuck)
     began = world.server.clock.now()
 
-    with pytest.raises(Infra, match=r"b takes none \(taint node.kubernetes.io/not-ready\)"):
+    with pytest.raises(InfraError, match=r"b takes none \(taint node.kubernetes.io/not-ready\)"):
         world.provider().up(world.said.append)
 
     assert 60 <= world.server.clock.now() - began < 70
@@ -211,7 +211,9 @@ def test_a_user_of_one_namespace_leaves_it_to_the_scheduler_whether_there_is_roo
     operator_of_somebody(world.server)
     world.server.put(thing("Namespace", SPACE, None))
     world.server.deny_everywhere("list", plural)
-    provider = world.provider(Engine(world, owned=False), supply=Supply(world, imported=False, digests=False))
+    provider = world.provider(
+        Engine(world, owned=False), supply=ImageDistribution(world, imported=False, digests=False)
+    )
 
     cluster = provider.up(world.said.append)
     provider.down()
@@ -222,7 +224,7 @@ def test_a_user_of_one_namespace_leaves_it_to_the_scheduler_whether_there_is_roo
 
 
 def test_versions_that_do_not_fit_are_a_problem_before_anything_is_started(world: World) -> None:
-    class Older(Supply):
+    class Older(ImageDistribution):
         def versions(self) -> dict[str, str | None]:
             return {**super().versions(), "image_ray": "2.59.0"}
 
@@ -234,7 +236,7 @@ def test_versions_that_do_not_fit_are_a_problem_before_anything_is_started(world
 
 
 def test_the_ray_in_a_ready_made_image_is_compared_as_soon_as_it_answers(world: World) -> None:
-    class ReadyMade(Supply):
+    class ReadyMade(ImageDistribution):
         def versions(self) -> dict[str, str | None]:
             return {**super().versions(), "image_ray": None, "image_python": None}
 
@@ -242,7 +244,7 @@ def test_the_ray_in_a_ready_made_image_is_compared_as_soon_as_it_answers(world: 
     provider = world.provider(supply=ReadyMade(world), versions=handshake)
     assert provider.preflight() == ()
 
-    with pytest.raises(Infra, match=r"The image has Ray 2\.61\.0, the harness has Ray 2\.60\.0\."):
+    with pytest.raises(InfraError, match=r"The image has Ray 2\.61\.0, the harness has Ray 2\.60\.0\."):
         provider.up(world.said.append)
 
 
@@ -254,7 +256,7 @@ def test_versions_are_asked_again_with_what_the_cluster_says(world: World, part:
     provider = world.provider(versions=versions)
     assert provider.preflight() == ()
 
-    with pytest.raises(Infra, match=rf"{part} is v?1\.\d+\.\d+\. Take another\."):
+    with pytest.raises(InfraError, match=rf"{part} is v?1\.\d+\.\d+\. Take another\."):
         provider.up(world.said.append)
 
     assert world.steps[-1] == step
@@ -308,8 +310,8 @@ def test_a_count_that_is_there_already_costs_nothing(world: World) -> None:
 def test_after_a_scaling_that_failed_the_next_one_believes_nothing(world: World) -> None:
     provider = world.provider()
     provider.up(world.said.append)
-    world.trap = ("apply RayCluster", "after", Infra("The API went away."))
-    with pytest.raises(Infra, match="went away"):
+    world.trap = ("apply RayCluster", "after", InfraError("The API went away."))
+    with pytest.raises(InfraError, match="went away"):
         provider.scale(1, world.said.append)
     world.trap = None
     assert len(world.server.pods()) == 2
@@ -359,7 +361,7 @@ def test_a_pod_that_reaches_no_other_ends_the_start(world: World) -> None:
     failed = Completed(0, '{"10.9.9.9": "timed out"}\n', "")
     world.kubectl.answers = {f"e2e-head-{number}": lambda: failed for number in range(999)}
 
-    with pytest.raises(Infra, match=r"Pods do not reach each other: e2e-head-\d+ on node a cannot connect to 10"):
+    with pytest.raises(InfraError, match=r"Pods do not reach each other: e2e-head-\d+ on node a cannot connect to 10"):
         world.provider().up(world.said.append)
 
 

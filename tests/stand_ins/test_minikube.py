@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.system import processes
 from fixtures.system.processes import Lease
-from fixtures.system.programs import TimedOut
+from fixtures.system.programs import ProgramTimeoutError
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.stand_ins.test_tools import child, ended
 from tests.unit.minikube_world import World
@@ -101,7 +101,7 @@ def test_a_failed_start_is_infra_with_its_first_cause_and_leaves_its_events_as_e
     world.answer("minikube status", recorded("minikube-status-nosuch.json"), code=85)
     engine = world.engine()
 
-    with pytest.raises(Infra, match=cause):
+    with pytest.raises(InfraError, match=cause):
         engine.up(world.said.append)
 
     assert cause in engine.evidence()["minikube-start.jsonl"]
@@ -123,7 +123,7 @@ def test_a_start_that_ends_well_but_made_something_else_is_infra(world: World) -
     worker_dead = world.later("minikube status", recorded("minikube-status-worker-dead.json"))
     world.answer("minikube start", then=world.made() + worker_dead)
 
-    with pytest.raises(Infra, match="rig-m02: Host Stopped"):
+    with pytest.raises(InfraError, match="rig-m02: Host Stopped"):
         world.up()
 
 
@@ -132,7 +132,7 @@ def test_a_start_that_hangs_is_ended_with_its_children_and_says_its_last_step(wo
     step = recorded("minikube-start-2nodes.jsonl").splitlines()[11]
     world.answer("minikube start", f"{step}\n", then=f"sleep 60 & echo $! >'{pid}'; wait")
 
-    with pytest.raises(TimedOut, match=r'last step was: Starting "rig2" primary'):
+    with pytest.raises(ProgramTimeoutError, match=r'last step was: Starting "rig2" primary'):
         world.up(start_seconds=0.4)
 
     assert ended(child(pid))
@@ -166,7 +166,7 @@ def test_a_profile_in_the_home_without_our_marker_is_never_touched(world: World)
     engine = world.engine()
 
     with pytest.raises(
-        Infra, match=r"rig2 exists already .* not made by ray-train-e2e, so it stays untouched"
+        InfraError, match=r"rig2 exists already .* not made by ray-train-e2e, so it stays untouched"
     ) as error:
         engine.up(world.said.append)
     engine.down()
@@ -182,7 +182,7 @@ def test_containers_of_our_name_from_another_home_are_never_touched(world: World
     world.answer("minikube profile list", json.dumps({"valid": [], "invalid": [{"Name": name}]}))
     engine = world.engine()
 
-    with pytest.raises(Infra, match=f"container {name}"):
+    with pytest.raises(InfraError, match=f"container {name}"):
         engine.up(world.said.append)
     engine.down()
 
@@ -203,7 +203,7 @@ def test_containers_that_somebody_made_after_ours_were_removed_are_never_touched
     engine = world.engine()
 
     with pytest.raises(
-        Infra, match=r"The containers rig2 have names of Minikube's profile rig2 but were not made by it"
+        InfraError, match=r"The containers rig2 have names of Minikube's profile rig2 but were not made by it"
     ):
         engine.up(world.said.append)
     engine.down()
@@ -216,7 +216,7 @@ def test_a_profile_that_another_run_uses_now_is_refused(world: World) -> None:
     lease = Lease(os.getppid(), psutil.Process(os.getppid()).create_time())
     processes.write_lease(world.engine().folder, lease)
 
-    with pytest.raises(Infra, match=f"in use by another run \\(process {os.getppid()}\\)"):
+    with pytest.raises(InfraError, match=f"in use by another run \\(process {os.getppid()}\\)"):
         world.up()
 
     assert world.calls("minikube") == []
@@ -249,7 +249,7 @@ def test_a_kept_cluster_of_another_shape_stays_and_its_differences_and_removal_a
     world.left_by_another_run()
     engine = world.engine(nodes=3, memory=8192)
 
-    with pytest.raises(Infra, match="2 nodes instead of 3, 6144 MiB of memory a node instead of 8192") as error:
+    with pytest.raises(InfraError, match="2 nodes instead of 3, 6144 MiB of memory a node instead of 8192") as error:
         engine.up(world.said.append)
     engine.down()
 
@@ -263,7 +263,7 @@ def test_a_kept_cluster_of_another_shape_stays_and_its_differences_and_removal_a
 def test_what_a_killed_run_left_in_another_shape_is_removed_and_made_anew(world: World) -> None:
     world.left_by_another_run(kept=False)
 
-    with pytest.raises(Infra, match=r"After its start, rig2 has 2 nodes instead of 3"):  # the recording has 2
+    with pytest.raises(InfraError, match=r"After its start, rig2 has 2 nodes instead of 3"):  # the recording has 2
         world.up(nodes=3)
 
     assert [call.split()[1] for call in world.calls("minikube") if call.split()[1] in ("start", "delete")] == [

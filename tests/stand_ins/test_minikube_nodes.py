@@ -16,7 +16,7 @@ from fixtures.clusters.evidence import FILE_BYTES
 from fixtures.clusters.kubernetes.access import docker as node_containers
 from fixtures.clusters.kubernetes.access.docker import full_name, parse_images
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.system import processes
 from fixtures.system.resources import GIB
 from tests.stand_ins.stand_in import docker_ps, recorded
@@ -68,7 +68,7 @@ def test_an_import_that_fails_is_infra_with_the_runtimes_words(world: World, tmp
         (tmp_path / "missing.tar", "containerd", r"missing\.tar cannot be read"),
         (archive(tmp_path), "gvisor", "container runtime gvisor"),
     ):
-        with pytest.raises(Infra, match=cause):
+        with pytest.raises(InfraError, match=cause):
             world.engine(container_runtime=runtime).import_image(["rig2", "rig2-m02"], file, lambda _: None)
 
 
@@ -133,7 +133,7 @@ def test_the_recorded_containers_of_two_real_clusters_are_told_apart_by_their_na
 
 def test_a_node_that_lists_no_images_is_infra() -> None:
     assert parse_images('{"images": null}', "a") is None
-    with pytest.raises(Infra, match="crictl printed no list"):
+    with pytest.raises(InfraError, match="crictl printed no list"):
         parse_images("FATA[0000] connect: no such file", "a")
 
 
@@ -182,7 +182,9 @@ def test_what_is_left_after_down_is_infra_and_stays_ours(world: World) -> None:
     engine = world.up()
     world.answer("minikube delete", recorded("minikube-delete.jsonl"))
 
-    with pytest.raises(Infra, match=r"left container rig2, container rig2-m02, profile rig2 in .*: Removed all traces"):
+    with pytest.raises(
+        InfraError, match=r"left container rig2, container rig2-m02, profile rig2 in .*: Removed all traces"
+    ):
         engine.down()
     world.answer("minikube delete", then=world.gone())
     engine.down()
@@ -370,5 +372,5 @@ def test_a_lease_that_cannot_be_read_is_no_marker(world: World) -> None:
     world.left_by_another_run()
     (world.engine().folder / processes.LEASE).write_text("{")
 
-    with pytest.raises(Infra, match="stays untouched"):
+    with pytest.raises(InfraError, match="stays untouched"):
         world.up()

@@ -14,7 +14,7 @@ import pytest
 from fixtures.cli import prerequisites
 from fixtures.cli.prerequisites import Wish, install, shadowed, wish
 from fixtures.cli.releases import PLATFORMS, Program, pinned, this_platform
-from fixtures.errors import Infra, UsageError
+from fixtures.errors import InfraError, UsageError
 from tests.stand_ins.file_server import Files, serving
 
 PINS = pinned()
@@ -143,7 +143,7 @@ def test_a_link_of_the_users_is_not_followed(mirror: Mirror, tmp_path: Path) -> 
 def test_what_is_not_the_pinned_file_is_not_installed(mirror: Mirror, tmp_path: Path, content: bytes) -> None:
     mirror.files.files[mirror.path(PINS["kubectl"])] = content
 
-    with pytest.raises(Infra, match=r"has SHA-256 .*, expected .*: nothing was installed"):
+    with pytest.raises(InfraError, match=r"has SHA-256 .*, expected .*: nothing was installed"):
         install(mirror.wish(tmp_path, "kubectl"), ENVIRON, print)
 
     assert list(tmp_path.iterdir()) == []
@@ -152,7 +152,7 @@ def test_what_is_not_the_pinned_file_is_not_installed(mirror: Mirror, tmp_path: 
 def test_what_the_mirror_lacks_is_named_and_what_came_before_stays(mirror: Mirror, tmp_path: Path) -> None:
     del mirror.files.files[mirror.path(PINS["minikube"])]
 
-    with pytest.raises(Infra, match=r"minikube-[a-z]+-[a-z0-9]+: HTTP 404"):
+    with pytest.raises(InfraError, match=r"minikube-[a-z]+-[a-z0-9]+: HTTP 404"):
         install(mirror.wish(tmp_path), ENVIRON, print)
 
     assert (tmp_path / "kubectl").exists()
@@ -177,7 +177,7 @@ def test_a_program_that_is_another_version_or_does_not_run_is_found(mirror: Mirr
     mirror.files.files[mirror.path(PINS["kind"])] = content
     mirror.pins["kind"] = replace(PINS["kind"], sha256={HERE: hashlib.sha256(content).hexdigest()})
 
-    with pytest.raises(Infra, match=r"kind does not say that it is v0\.30\.0: v0\.1\.0"):
+    with pytest.raises(InfraError, match=r"kind does not say that it is v0\.30\.0: v0\.1\.0"):
         install(mirror.wish(tmp_path, "kind"), ENVIRON, print)
 
 
@@ -197,7 +197,7 @@ def test_an_archive_without_the_program_is_refused(mirror: Mirror, tmp_path: Pat
     mirror.files.files[mirror.path(PINS["helm"])] = content
     mirror.pins["helm"] = replace(mirror.pins["helm"], sha256={HERE: hashlib.sha256(content).hexdigest()})
 
-    with pytest.raises(Infra, match="helm cannot be put into"):
+    with pytest.raises(InfraError, match="helm cannot be put into"):
         install(mirror.wish(tmp_path, "helm"), ENVIRON, print)
 
     assert not (tmp_path / "helm").exists()
@@ -206,14 +206,14 @@ def test_an_archive_without_the_program_is_refused(mirror: Mirror, tmp_path: Pat
 def test_a_folder_that_cannot_be_made_is_named(mirror: Mirror, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(Infra, match=r"file/bin cannot be made: .*Name another folder with --into"):
+    with pytest.raises(InfraError, match=r"file/bin cannot be made: .*Name another folder with --into"):
         install(mirror.wish(tmp_path / "file" / "bin", "kind"), ENVIRON, print)
 
 
 def test_notes_that_are_damaged_are_named(mirror: Mirror, tmp_path: Path) -> None:
     (tmp_path / prerequisites.NOTES).write_text("{")
 
-    with pytest.raises(Infra, match=r"\.ray-train-e2e\.json cannot be read: .*Remove it"):
+    with pytest.raises(InfraError, match=r"\.ray-train-e2e\.json cannot be read: .*Remove it"):
         install(mirror.wish(tmp_path, "kind"), ENVIRON, print)
 
 

@@ -15,7 +15,7 @@ from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.history.entry import Machine
 from fixtures.history.gate import REFERENCE
-from fixtures.history.regression import Past, with_history
+from fixtures.history.regression import RunHistory, with_history
 from fixtures.history.store import History
 from fixtures.report.terminal import comparison_block
 from tests.unit.fake_jobs import FakeJobs, ended, experiment, honest, names, noise
@@ -44,8 +44,8 @@ def worse(of: TrialSpec) -> TrialResult:
     return machine(of, result(of, honest(of).train_seconds / (0.85 if of.workers else 1.0)))
 
 
-def past(folder: Path, *, asked: bool = True) -> Past:
-    return Past(History(folder), folder, asked)
+def past(folder: Path, *, asked: bool = True) -> RunHistory:
+    return RunHistory(History(folder), folder, asked)
 
 
 def dated(measured: Run, night: int) -> Run:
@@ -57,7 +57,7 @@ def dated(measured: Run, night: int) -> Run:
     return replace(measured, measurements=tuple(later(each) for each in measured.measurements))
 
 
-def with_past(folder: Path, nights: int = REFERENCE) -> Past:
+def with_past(folder: Path, nights: int = REFERENCE) -> RunHistory:
     made = past(folder)
     measured = experiment(FakeJobs(fast), NIGHTLY).run()
     for night in range(nights):
@@ -65,14 +65,14 @@ def with_past(folder: Path, nights: int = REFERENCE) -> Past:
     return made
 
 
-def again(made: Past, jobs: FakeJobs, lines: list[str] | None = None) -> Run:
+def again(made: RunHistory, jobs: FakeJobs, lines: list[str] | None = None) -> Run:
     jobs.now = 1000.0 + 86_400 * 100
     running = experiment(jobs, NIGHTLY)
     report = (lines if lines is not None else []).append
     return made.again(summarise(running.run(), SPREAD), running.run_again, report)
 
 
-def judged(made: Past, measured: Run) -> Summary:
+def judged(made: RunHistory, measured: Run) -> Summary:
     return made.judged(summarise(measured, SPREAD))
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures.errors import Infra
-from fixtures.system.programs import WORDS, TimedOut, Tool, last_words, shorten
+from fixtures.errors import InfraError
+from fixtures.system.programs import WORDS, ProgramTimeoutError, Tool, last_words, shorten
 
 ENVIRON = {"PATH": "/usr/bin:/bin", "GREETING": "hello"}
 SHELL = Tool("sh", ENVIRON)
@@ -45,7 +45,7 @@ def test_output_error_output_and_exit_code_come_back() -> None:
 
 
 def test_a_failure_names_program_arguments_code_and_last_words() -> None:
-    with pytest.raises(Infra, match=r"`sh -c 'echo first; .*'` ended with exit code 4: disk full\.") as failure:
+    with pytest.raises(InfraError, match=r"`sh -c 'echo first; .*'` ended with exit code 4: disk full\.") as failure:
         SHELL.run("-c", "echo first; echo disk full >&2; exit 4", timeout=5)
 
     assert failure.value.remedy
@@ -55,7 +55,7 @@ def test_a_program_that_is_not_on_path_is_said_with_its_remedy() -> None:
     tool = Tool("no-such-program", ENVIRON)
 
     assert tool.found() is None
-    with pytest.raises(Infra, match="no-such-program is not on PATH") as failure:
+    with pytest.raises(InfraError, match="no-such-program is not on PATH") as failure:
         tool.run("--version", timeout=5)
     assert "Install no-such-program" in failure.value.remedy
 
@@ -81,7 +81,7 @@ def test_it_reads_the_file_that_it_is_given(tmp_path: Path) -> None:
 def test_at_its_deadline_a_program_and_its_children_are_ended(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
 
-    with pytest.raises(TimedOut, match=r"did not end within 0 s and was ended: working\."):
+    with pytest.raises(ProgramTimeoutError, match=r"did not end within 0 s and was ended: working\."):
         SHELL.run("-c", f"echo working; sleep 60 & echo $! > {pid}; wait", timeout=0.2)
 
     assert ended(child(pid))
@@ -90,7 +90,7 @@ def test_at_its_deadline_a_program_and_its_children_are_ended(tmp_path: Path) ->
 def test_a_stream_ends_at_its_deadline_even_when_it_says_nothing(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
 
-    with pytest.raises(TimedOut, match="it said nothing"):
+    with pytest.raises(ProgramTimeoutError, match="it said nothing"):
         SHELL.stream("-c", f"sleep 60 & echo $! > {pid}; wait", timeout=0.2, on_line=lambda line: None)
 
     assert ended(child(pid))
@@ -161,7 +161,7 @@ def test_the_first_of_them_that_fails_is_named_and_the_others_are_ended(tmp_path
     place = tmp_path / "child"
     failing = f"while [ ! -s {place} ]; do sleep 0.01; done; echo disk full >&2; exit 4"
 
-    with pytest.raises(Infra, match=r"exit code 4: disk full\."):
+    with pytest.raises(InfraError, match=r"exit code 4: disk full\."):
         SHELL.run_together(
             [("-c", f"echo $$ > {place}; sleep 600"), ("-c", failing)],
             timeout=5,
@@ -178,7 +178,7 @@ def test_at_the_deadline_and_at_ctrl_c_all_of_them_are_ended(tmp_path: Path) -> 
     def interrupt(index: int) -> None:
         raise KeyboardInterrupt
 
-    for first, raised in (("echo so far; sleep 600", TimedOut), ("true", KeyboardInterrupt)):
+    for first, raised in (("echo so far; sleep 600", ProgramTimeoutError), ("true", KeyboardInterrupt)):
         place = tmp_path / raised.__name__
         with pytest.raises(raised):
             SHELL.run_together(

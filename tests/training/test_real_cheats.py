@@ -14,7 +14,7 @@ import pytest
 
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.work import Spread, prove_same_work
-from fixtures.errors import UnequalWork
+from fixtures.errors import UnequalWorkError
 from fixtures.system.resources import free_addresses
 from tests.training import one_rank
 from trainer import schedule
@@ -102,7 +102,9 @@ def test_honest_ranks_do_the_same_work_as_a_baseline_in_another_process(collecti
 def test_ranks_that_skip_the_all_reduce_are_found_by_their_weights(
     baseline: TrialResult, alone_together: TrialResult
 ) -> None:
-    with pytest.raises(UnequalWork, match="rank 1 holds other weights than rank 0: gradients were not synchronised"):
+    with pytest.raises(
+        UnequalWorkError, match="rank 1 holds other weights than rank 0: gradients were not synchronised"
+    ):
         prove(baseline, alone_together)
 
 
@@ -119,16 +121,16 @@ def test_ranks_that_hide_it_by_equal_checksums_are_found_by_their_losses_and_by_
         for rank in hidden
     ]
 
-    with pytest.raises(UnequalWork, match=r"The loss of update 2 .* gradients that were not added up"):
+    with pytest.raises(UnequalWorkError, match=r"The loss of update 2 .* gradients that were not added up"):
         prove(baseline, replace(alone_together, ranks=tuple(hidden)))
-    with pytest.raises(UnequalWork, match=r"the reduced gradient .* gradients of other ranks are missing"):
+    with pytest.raises(UnequalWorkError, match=r"the reduced gradient .* gradients of other ranks are missing"):
         prove(baseline, replace(alone_together, ranks=tuple(following)))
 
 
 def test_gradients_that_are_summed_instead_of_averaged_are_found_though_adam_hides_them(
     baseline: TrialResult,
 ) -> None:
-    with pytest.raises(UnequalWork, match="gradients are summed, not averaged"):
+    with pytest.raises(UnequalWorkError, match="gradients are summed, not averaged"):
         prove(baseline, train(2, cheat="takes the sum twice"))
 
 
@@ -138,7 +140,7 @@ def test_a_learning_rate_that_is_not_reported_is_found_by_the_losses(
     baseline, faster = baselines
     hidden = replace(faster, ranks=(replace(faster.ranks[0], learning_rate=baseline.ranks[0].learning_rate),))
 
-    with pytest.raises(UnequalWork, match=r"Learning rate: 0\.002 on rank 0, 0\.001 in the baseline"):
+    with pytest.raises(UnequalWorkError, match=r"Learning rate: 0\.002 on rank 0, 0\.001 in the baseline"):
         prove_same_work(replace(TIMING, workers=1), baseline, faster, Spread.load())
-    with pytest.raises(UnequalWork, match=r"The loss of update \d+ .*another learning rate"):
+    with pytest.raises(UnequalWorkError, match=r"The loss of update \d+ .*another learning rate"):
         prove_same_work(replace(TIMING, workers=1), baseline, hidden, Spread.load())

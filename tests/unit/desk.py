@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fixtures.cli import main as command
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.settings.settings import Settings
 from tests.contract.fake import FakeMachine, FakeProvider
 
@@ -49,6 +49,6 @@ def fail(cause: str) -> Callable[[object], None]:
     """A method that fails so."""
 
     def give_back(self: object) -> None:
-        raise Infra(cause)
+        raise InfraError(cause)
 
     return give_back

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CODE = ("fixtures/**/*.py", "image/trainer/*.py")
 HOLE = "…"
 
-RAISED = ("BenchmarkError", "UsageError", "Infra", "UnequalWork", "MissingFigure", "TimedOut")
+RAISED = ("BenchmarkError", "UsageError", "InfraError", "UnequalWorkError", "MissingResultError", "ProgramTimeoutError")
 CARRIED = {"Problem": 0, "Finding": 0, "refusal": 2}
 """What becomes one of the errors later, and which argument is its message."""
 

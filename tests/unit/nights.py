@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fixtures.analysis.judgement import Metric
 from fixtures.history.entry import SCHEMA, Commit, Compared, Entry, Machine, Round
 from fixtures.history.gate import REFERENCE
-from fixtures.history.sample import Measure, Night
+from fixtures.history.sample import Measure, Sample
 
 SPEEDUP, TRAINING, OVERHEAD = Metric("speedup", 2), Metric("training", 0), Metric("overhead", 2)
 WOBBLE = (0.99, 1.01, 0.98, 1.02, 1.0, 1.0, 0.99, 1.01)
@@ -29,7 +29,7 @@ def night(
     overhead: float = 10.0,
     rerun: float | None = None,
     like: str = "here",
-) -> Night:
+) -> Sample:
     """The night of a commit; a rerun finds another speedup and all else unchanged."""
     again = rerun is not None
     measures = {
@@ -37,10 +37,10 @@ def night(
         TRAINING: measure(training, training if again else None),
         OVERHEAD: measure(overhead, overhead if again else None),
     }
-    return Night(like, f"commit{number:02d}", 86_400.0 * number, measures)
+    return Sample(like, f"commit{number:02d}", 86_400.0 * number, measures)
 
 
-def equal_nights(count: int = REFERENCE) -> list[Night]:
+def equal_nights(count: int = REFERENCE) -> list[Sample]:
     """Nights of one speedup, 1 % apart."""
     return [night(number, 1.6 * (1.005 if number % 2 else 0.995)) for number in range(count)]
 

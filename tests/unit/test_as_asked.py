@@ -11,7 +11,7 @@ from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.analysis.work import prove_as_asked, prove_same_work
-from fixtures.errors import UnequalWork
+from fixtures.errors import UnequalWorkError
 from tests.unit.trials import BATCH, SETTINGS, SPREAD, measurement, result, run, spec, timing_round, with_rank
 from trainer import schedule
 from trainer.result import TrialResult
@@ -64,7 +64,7 @@ def test_an_honest_trial_is_as_asked() -> None:
     ],
 )
 def test_a_driver_that_tells_of_another_trial_is_refused(told: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(UnequalWork, match=complaint):
+    with pytest.raises(UnequalWorkError, match=complaint):
         prove_as_asked(TWO, BATCH, replace(result(TWO), **told))
 
 
@@ -77,7 +77,7 @@ def test_a_driver_that_tells_of_another_trial_is_refused(told: dict[str, Any], c
     ],
 )
 def test_a_rank_that_tells_of_another_trial_is_refused(told: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(UnequalWork, match=complaint):
+    with pytest.raises(UnequalWorkError, match=complaint):
         prove_as_asked(TWO, BATCH, with_rank(result(TWO), 1, **told))
 
 
@@ -95,10 +95,12 @@ def test_a_trial_of_a_timing_round_that_is_not_as_asked_is_a_regression(which: i
 def test_a_worker_that_was_slower_on_purpose_than_asked_is_no_honest_trial() -> None:
     for asked, did in ((0.0, 0.15), (0.15, 0.0), (0.15, 0.3)):
         of = replace(TWO, slowdown=asked)
-        with pytest.raises(UnequalWork, match=f"asked for an injected slowdown of {asked}, trained with {did}"):
+        with pytest.raises(UnequalWorkError, match=f"asked for an injected slowdown of {asked}, trained with {did}"):
             prove_as_asked(of, BATCH, with_rank(result(of), 1, slowdown=did))
 
 
 def test_a_baseline_that_was_slowed_down_is_found_whatever_the_workers_were_asked() -> None:
-    with pytest.raises(UnequalWork, match=r"^baseline: asked for an injected slowdown of 0\.0, trained with 0\.15\.$"):
+    with pytest.raises(
+        UnequalWorkError, match=r"^baseline: asked for an injected slowdown of 0\.0, trained with 0\.15\.$"
+    ):
         prove_as_asked(spec(0), BATCH, with_rank(result(spec(0)), 0, slowdown=0.15))

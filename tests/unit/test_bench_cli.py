@@ -11,7 +11,7 @@ from benchmarks import bench, rank
 from benchmarks.rounds import GROUPS, VARIANTS, Host
 from benchmarks.variants import common
 from tests.unit import benches
-from trainer.result import BrokenResult
+from trainer.result import BrokenResultError
 
 LINE = '{"variant": "fit", "keras": "keras", "batch_size": 128, "seed": 1, "seconds": 9.5, "updates": 468, '
 LINE += '"samples": 59904, "loss": 0.3, "intra_threads": 1, "inter_threads": 1, "cores": 1, "niceness": 0, '
@@ -97,7 +97,7 @@ def test_what_a_variant_handed_back_is_found_among_what_keras_prints() -> None:
 
 @pytest.mark.parametrize("log", ["", f"{LINE}\n{LINE}\n", LINE.replace('"loss": 0.3, ', ""), LINE[:-5]])
 def test_a_variants_line_that_is_absent_doubled_or_incomplete_is_refused(log: str) -> None:
-    with pytest.raises(BrokenResult):
+    with pytest.raises(BrokenResultError):
         common.decode(log)
 
 

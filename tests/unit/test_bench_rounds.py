@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.rounds import BATCH, GROUPS, VARIANTS, Bench, Configuration, configurations
-from fixtures.errors import MissingFigure
+from fixtures.errors import MissingResultError
 from tests.unit.benches import bench
 
 
@@ -68,7 +68,7 @@ def test_json_that_lacks_a_figure_is_refused_by_its_name() -> None:
     value = json.loads(bench(1).to_json())
     del value["variants"][0]["result"]["loss"]
 
-    with pytest.raises(MissingFigure, match=r"variants\[0\]\.result\.loss is missing"):
+    with pytest.raises(MissingResultError, match=r"variants\[0\]\.result\.loss is missing"):
         Bench.from_json(json.dumps(value))
 
 

@@ -12,7 +12,7 @@ from benchmarks import session as module
 from benchmarks import without_ray
 from benchmarks.rounds import Bench, Configuration, Trial, VariantTrial
 from benchmarks.session import Session, Trials
-from fixtures.errors import Infra, MissingFigure, UnequalWork
+from fixtures.errors import InfraError, MissingResultError, UnequalWorkError
 from fixtures.measure.display import Display
 from tests.unit.benches import HOST, steady, trial, variant_trial
 from tests.unit.trials import QUIET
@@ -125,7 +125,7 @@ def test_a_third_of_the_rounds_is_repeated_at_most(tmp_path: Path) -> None:
 
 
 def test_a_round_that_the_machine_lost_is_set_aside_and_the_next_one_runs(tmp_path: Path) -> None:
-    running = session(FakeTrials(failing(Infra("A rank was lost."), 1)), tmp_path / "bench.json")
+    running = session(FakeTrials(failing(InfraError("A rank was lost."), 1)), tmp_path / "bench.json")
 
     running.run()
 
@@ -134,14 +134,14 @@ def test_a_round_that_the_machine_lost_is_set_aside_and_the_next_one_runs(tmp_pa
 
 
 def test_two_lost_rounds_in_a_row_end_the_bench(tmp_path: Path) -> None:
-    running = session(FakeTrials(failing(Infra("A rank was lost."), 2, 3)), tmp_path / "bench.json")
+    running = session(FakeTrials(failing(InfraError("A rank was lost."), 2, 3)), tmp_path / "bench.json")
 
-    with pytest.raises(Infra, match=r"^Two rounds in a row were lost\. A rank was lost\.$"):
+    with pytest.raises(InfraError, match=r"^Two rounds in a row were lost\. A rank was lost\.$"):
         running.run()
     assert set(running.bench.timed(Configuration("workers"))) == {1}
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), MissingFigure("No result.")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), MissingResultError("No result.")])
 def test_a_bench_that_is_cut_off_keeps_its_whole_rounds(error: BaseException, tmp_path: Path) -> None:
     out = tmp_path / "bench.json"
 
@@ -155,11 +155,11 @@ def test_a_bench_that_is_cut_off_keeps_its_whole_rounds(error: BaseException, tm
 
 def test_work_that_is_not_the_same_ends_the_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(made: Bench, spread: object) -> None:
-        raise UnequalWork(f"{len(made.trials)} trials differ.")
+        raise UnequalWorkError(f"{len(made.trials)} trials differ.")
 
     monkeypatch.setattr(module, "prove", refuse)
 
-    with pytest.raises(UnequalWork, match="3 trials differ"):
+    with pytest.raises(UnequalWorkError, match="3 trials differ"):
         session(FakeTrials(), tmp_path / "bench.json").run()
     assert list(read(tmp_path / "bench.json").set_aside) == ["1"]
 
@@ -185,5 +185,5 @@ def test_a_rank_without_ray_that_fails_is_named_with_what_it_said(monkeypatch: p
     monkeypatch.setattr(without_ray, "POLL_SECONDS", 0.02)
     spec = Configuration("ranks").spec(1)
 
-    with pytest.raises(Infra, match=r"(?s)^Rank \d without Ray ended with exit code 2: .*cannot be divided"):
+    with pytest.raises(InfraError, match=r"(?s)^Rank \d without Ray ended with exit code 2: .*cannot be divided"):
         without_ray.run(spec, 127, {}, on_poll=lambda: None, deadline_seconds=30.0)

@@ -10,7 +10,7 @@ from benchmarks.rounds import GROUPS, Bench, Configuration, Trial, VariantTrial
 from benchmarks.table import render
 from benchmarks.targets import Outcome, all_met, at_least, at_most, facts, fastest, judge, prove, prove_variant
 from fixtures.analysis.speedup import Ratios, mean_interval
-from fixtures.errors import UnequalWork
+from fixtures.errors import UnequalWorkError
 from tests.unit.benches import bench, steady, trial, variant_trial
 from tests.unit.trials import BATCH, SPREAD, with_epoch
 from trainer import schedule
@@ -189,7 +189,7 @@ def test_equal_work_is_proven() -> None:
 def test_other_work_is_found_in_every_configuration_and_in_rounds_that_were_set_aside(kind: str, name: str) -> None:
     made = replace(tampered(equal_work(), kind), set_aside={"1": "noise"})
 
-    with pytest.raises(UnequalWork, match=f"^{name}, batch {BATCH}, round 1: .*did not train on the samples"):
+    with pytest.raises(UnequalWorkError, match=f"^{name}, batch {BATCH}, round 1: .*did not train on the samples"):
         prove(made, SPREAD)
 
 
@@ -210,7 +210,7 @@ def test_a_variant_that_did_other_work_or_did_not_learn_is_found(changes: dict[s
     changed = replace(variant, result=replace(variant.result, **changes))  # type: ignore[arg-type]
 
     prove_variant(variant, made.trials[0].measurement, SPREAD)
-    with pytest.raises(UnequalWork, match=why):
+    with pytest.raises(UnequalWorkError, match=why):
         prove(replace(made, variants=(changed,)), SPREAD)
 
 

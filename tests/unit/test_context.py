@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fixtures.clusters.kubernetes.engines.context import ContextEngine, read_contexts
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 
 
 def kubeconfig(file: Path, *names: str, current: str = "") -> Path:
@@ -82,14 +82,14 @@ def test_up_says_which_cluster_is_used_and_makes_nothing(tmp_path: Path) -> None
     assert said == ["using the cluster of context dev"]
     assert (engine.owned, engine.reserve, engine.usable_cores(), engine.processes()) == (False, 0, None, None)
     assert list(tmp_path.iterdir()) == [file]
-    with pytest.raises(Infra, match="no context prod"):
+    with pytest.raises(InfraError, match="no context prod"):
         ContextEngine(file, "prod", {}).up(said.append)
 
 
 def test_images_cannot_be_brought_onto_somebody_elses_nodes(tmp_path: Path) -> None:
     engine = ContextEngine(None, None, {})
 
-    with pytest.raises(Infra, match="not of our making") as error:
+    with pytest.raises(InfraError, match="not of our making") as error:
         engine.import_image(["node-1"], tmp_path / "image.tar", lambda _: None)
     assert "registry" in error.value.remedy
     assert engine.image_on("node-1", "docker.io/e2e/trainer:1") is None

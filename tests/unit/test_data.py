@@ -27,7 +27,7 @@ def test_a_damaged_archive_is_an_error_that_names_file_expected_and_actual_hash(
     file = tmp_path / "mnist.npz"
     file.write_bytes(content)
 
-    with pytest.raises(data.DamagedData) as error:
+    with pytest.raises(data.DamagedDataError) as error:
         data.load(file)
 
     expected, actual = data.SHA256, hashlib.sha256(content).hexdigest()
@@ -36,10 +36,10 @@ def test_a_damaged_archive_is_an_error_that_names_file_expected_and_actual_hash(
 
 def test_a_missing_archive_is_an_error_that_names_file_and_expected_hash(tmp_path: Path) -> None:
     with pytest.raises(
-        data.DamagedData, match=f"No such file or directory; expected a file with SHA-256 {data.SHA256}"
+        data.DamagedDataError, match=f"No such file or directory; expected a file with SHA-256 {data.SHA256}"
     ):
         data.load(tmp_path / "mnist.npz")
-    with pytest.raises(data.DamagedData, match="Is a directory"):
+    with pytest.raises(data.DamagedDataError, match="Is a directory"):
         data.load(tmp_path)
 
 
@@ -47,7 +47,7 @@ def test_the_trainer_ends_with_the_sentence_and_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def damaged(*_: object) -> None:
-        raise data.DamagedData("MNIST at /gone: no such file")
+        raise data.DamagedDataError("MNIST at /gone: no such file")
 
     monkeypatch.setattr("trainer.__main__.run", damaged)
 

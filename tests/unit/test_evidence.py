@@ -124,7 +124,7 @@ def test_a_job_that_lost_nobody_names_no_rank() -> None:
 
 
 def test_of_several_ranks_the_one_whose_process_died_is_named_whichever_comes_first() -> None:
-    other = "[Rank 0 Error Snippet]:\nRuntimeError: rank 0: LostRank: rank 0: lost rank 1 (it closed the ring)\n"
+    other = "[Rank 0 Error Snippet]:\nRuntimeError: rank 0: LostRankError: rank 0: lost rank 1 (it closed the ring)\n"
     said = KILLED[KILLED.index("[Rank 1 Error Snippet]") :].partition("\n\x1b")[0]
 
     assert lost_rank(f"{other}{said}\n").startswith("rank 1 was lost: its process 11091 died")

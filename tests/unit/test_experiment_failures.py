@@ -10,7 +10,7 @@ import pytest
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.measure.jobs import FinishedJob
 from tests.contract.fake import FakeProvider
 from tests.unit.fake_jobs import (
@@ -73,7 +73,7 @@ def test_a_baseline_that_hands_nothing_over_ends_the_run_and_keeps_what_was_meas
         (ended("FAILED", "trainer: MNIST at /x is damaged\nbye\n"), "MissingFigure", "trainer: MNIST at /x is damaged"),
         (ended("FAILED", ""), "MissingFigure", "ended FAILED: the message"),
         (ended("FAILED", f"Traceback\n{LOST_NODE}\n"), "Infra", "ActorDiedError"),
-        (ended("FAILED", "Traceback\ntrainer.ring.LostRank: rank 0: rank 1 closed the ring\n"), "Infra", "LostRank"),
+        (ended("FAILED", "Traceback\ntrainer.ring.LostRankError: rank 0: rank 1 closed the ring\n"), "Infra", "LostRank"),
         (ended("FAILED", "", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"), "Infra", "ended FAILED: the message"),
         (ended("STOPPED", "epoch 1\n", None), "Infra", "baseline: the job ended STOPPED: epoch 1"),
     ],
@@ -124,7 +124,7 @@ def test_a_failed_job_on_a_cluster_that_lost_a_node_is_the_clusters_fault() -> N
 def test_a_cluster_that_is_lost_in_the_rounds_leaves_what_was_measured() -> None:
     def answer(of: TrialSpec) -> TrialResult:
         if of.kind == "timing" and of.seed == 3:
-            raise Infra("The dashboard is gone.", "See the evidence.")
+            raise InfraError("The dashboard is gone.", "See the evidence.")
         return honest(of)
 
     measured = measure(FakeJobs(answer))

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.analysis.judgement import Judgement, Metric
 from fixtures.history.gate import MIN_ROUNDS, REFERENCE, RERUN_MOST, Reference, judge
-from fixtures.history.sample import Measure, Night, estimate
+from fixtures.history.sample import Measure, Sample, estimate
 from tests.unit.nights import OVERHEAD, SPEEDUP, TRAINING, equal_nights, measure, night
 
 PAST = equal_nights()
@@ -19,7 +19,7 @@ def kinds(judgement: Judgement) -> list[tuple[Metric, str]]:
     return [(each.metric, each.kind) for each in judgement.findings]
 
 
-def without(of: Night, *metrics: Metric, why: str = "") -> Night:
+def without(of: Sample, *metrics: Metric, why: str = "") -> Sample:
     left = {metric: each for metric, each in of.measures.items() if metric not in metrics}
     return replace(of, measures=left, absent=dict.fromkeys(metrics, why) if why else {})
 
@@ -150,7 +150,7 @@ def test_an_improvement_is_reported_and_never_a_failure() -> None:
 # Since when
 
 
-def bad(number: int, share: float = 0.88) -> Night:
+def bad(number: int, share: float = 0.88) -> Sample:
     return night(number, 1.6 * share, rerun=1.6 * share)
 
 
@@ -242,7 +242,9 @@ def test_a_metric_that_was_never_measured_is_told_and_one_that_is_new_waits_for_
     ],
 )
 @pytest.mark.parametrize("past", [PAST, PAST[:2]], ids=["full", "two nights"])
-def test_a_benchmark_that_is_gone_is_an_alarm_of_its_own(past: Sequence[Night], why: str, kind: str, said: str) -> None:
+def test_a_benchmark_that_is_gone_is_an_alarm_of_its_own(
+    past: Sequence[Sample], why: str, kind: str, said: str
+) -> None:
     (alarm,) = judge(past, without(night(20), SPEEDUP, why=why)).alarms
 
     assert alarm.kind == kind
@@ -273,7 +275,7 @@ def test_earlier_nights_of_too_few_rounds_do_not_make_a_reference() -> None:
 
 
 def test_several_worker_counts_share_one_false_alarm_rate() -> None:
-    def also_four(of: Night, share: float = 1.0) -> Night:
+    def also_four(of: Sample, share: float = 1.0) -> Sample:
         return replace(of, measures={**of.measures, Metric("speedup", 4): measure(2.5 * share)})
 
     alone = judge(PAST, night(20)).notes[0]

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from fixtures.errors import Infra
-from fixtures.measure.jobs import JobsClient, Patience
+from fixtures.errors import InfraError
+from fixtures.measure.jobs import JobsClient, Timeouts
 from fixtures.system.text import plain
 
 DATA = Path(__file__).parents[1] / "data"
-HASTE = Patience(poll=2e-3, poll_pending=2e-3, settle=2e-3)
+HASTE = Timeouts(poll=2e-3, poll_pending=2e-3, settle=2e-3)
 """Looks often and gives up late: no test is to fail because the machine is busy."""
 IMPATIENT = replace(HASTE, outage=0.1, pending=0.1)
 """For tests in which patience ends."""
@@ -232,7 +232,7 @@ def test_a_long_outage_is_the_clusters_failure(dashboard: Dashboard, impatient: 
     dashboard.statuses = [(200, infos[1]), (0, "")]
     dashboard.logs = [(200, {"logs": "epoch 1\n"})]
 
-    with pytest.raises(Infra, match=r"Job j was lost.*\n?.*epoch 1") as caught:
+    with pytest.raises(InfraError, match=r"Job j was lost.*\n?.*epoch 1") as caught:
         impatient.follow("j", ignore, deadline_seconds=LIMIT)
 
     assert "Is the head alive?" in caught.value.remedy
@@ -244,7 +244,7 @@ def test_slow_answers_are_cut_off_and_count_as_an_outage(dashboard: Dashboard) -
     began = time.monotonic()
 
     hurried = replace(IMPATIENT, read=0.1)
-    with JobsClient(dashboard.address, TOKEN, hurried) as jobs, pytest.raises(Infra, match="timed out"):
+    with JobsClient(dashboard.address, TOKEN, hurried) as jobs, pytest.raises(InfraError, match="timed out"):
         jobs.follow("j", ignore, deadline_seconds=LIMIT)
 
     assert time.monotonic() - began < LIMIT / 4
@@ -264,21 +264,21 @@ def test_a_refusal_ends_the_wait_at_once_with_cause_and_remedy(
     dashboard.statuses = [(200, sample("ok")[0][1]), answer]
     dashboard.logs = [(200, {"logs": ""})]
 
-    with pytest.raises(Infra, match=f"HTTP {answer[0]}") as caught:
+    with pytest.raises(InfraError, match=f"HTTP {answer[0]}") as caught:
         jobs.follow("j", ignore, deadline_seconds=LIMIT)
 
     assert remedy in caught.value.remedy
 
 
 def test_a_wrong_token_is_refused_at_submission(dashboard: Dashboard) -> None:
-    with JobsClient(dashboard.address, "another", HASTE) as jobs, pytest.raises(Infra, match="HTTP 401"):
+    with JobsClient(dashboard.address, "another", HASTE) as jobs, pytest.raises(InfraError, match="HTTP 401"):
         jobs.submit(["python"])
 
 
 def test_a_job_that_never_starts_is_stopped_and_reported(dashboard: Dashboard, impatient: JobsClient) -> None:
     dashboard.statuses = [(200, sample("ok")[0][0])]
 
-    with pytest.raises(Infra, match=r"Job j did not start within 0.1 s: Job has not started yet"):
+    with pytest.raises(InfraError, match=r"Job j did not start within 0.1 s: Job has not started yet"):
         impatient.follow("j", ignore, deadline_seconds=LIMIT)
 
     assert dashboard.count("POST", "/stop") == 1
@@ -288,7 +288,7 @@ def test_a_job_over_its_deadline_is_stopped_and_its_last_lines_are_told(dashboar
     dashboard.statuses = [(200, sample("stop")[0][1])]
     dashboard.logs = [(200, {"logs": "epoch 1\nepoch 2\n"})]
 
-    with pytest.raises(Infra, match=r"Job j did not end within its deadline of 0.1 s(.|\n)*epoch 2"):
+    with pytest.raises(InfraError, match=r"Job j did not end within its deadline of 0.1 s(.|\n)*epoch 2"):
         jobs.follow("j", ignore, deadline_seconds=0.1)
 
     assert dashboard.count("POST", "/stop") == 1
@@ -324,5 +324,5 @@ def test_a_single_reading_that_fails_is_the_clusters_failure(
 ) -> None:
     dashboard.statuses = dashboard.logs = [(500, "Traceback")]
 
-    with pytest.raises(Infra, match="of job j cannot be read"):
+    with pytest.raises(InfraError, match="of job j cannot be read"):
         read(jobs, "j")

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from fixtures.clusters.kubernetes.engines.context import ContextEngine
-from fixtures.errors import Infra, UsageError
+from fixtures.errors import InfraError, UsageError
 from fixtures.system import processes
 from fixtures.system.processes import Lease
 from tests.stand_ins.stand_in import docker_ps, recorded
@@ -76,7 +76,7 @@ def test_an_up_after_the_claim_still_knows_that_the_cluster_was_kept(world: Worl
     engine = world.engine(nodes=3)
     engine.attach()
 
-    with pytest.raises(Infra, match="The kept cluster rig2 has 2 nodes instead of 3"):
+    with pytest.raises(InfraError, match="The kept cluster rig2 has 2 nodes instead of 3"):
         engine.up(world.said.append)
 
     assert world.calls("minikube delete") == []
@@ -97,7 +97,7 @@ def test_a_cluster_in_use_is_not_touched(world: World) -> None:
     world.left_by_another_run()
     processes.write_lease(world.engine().folder, Lease(1, psutil.Process(1).create_time()))
 
-    with pytest.raises(Infra, match="in use by another run"):
+    with pytest.raises(InfraError, match="in use by another run"):
         world.engine().attach()
 
     assert world.calls() == []
@@ -107,7 +107,7 @@ def test_containers_of_our_names_that_somebody_else_made_are_not_claimed(world: 
     world.left_by_another_run()
     world.answer("docker ps", docker_ps("rig2").replace('"xrig2"', '"other"'))
 
-    with pytest.raises(Infra, match="were not made by it"):
+    with pytest.raises(InfraError, match="were not made by it"):
         world.engine().attach()
 
     assert lease(world) == Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
@@ -137,7 +137,7 @@ def test_a_stop_that_stops_nothing_is_told_whatever_its_exit_code(world: World) 
     engine = world.engine()
     engine.attach()
 
-    with pytest.raises(Infra, match=r"`minikube stop` left rig2, rig2-m02 running: 2 nodes stopped\."):
+    with pytest.raises(InfraError, match=r"`minikube stop` left rig2, rig2-m02 running: 2 nodes stopped\."):
         engine.stop(world.said.append)
 
 

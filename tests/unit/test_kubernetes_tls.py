@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from fixtures.clusters.kubernetes.access.api import Api
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 
 
@@ -97,6 +97,8 @@ def test_certificates_of_the_kubeconfig_prove_both_sides(fake: FakeKubernetes, t
 def test_a_server_of_another_authority_is_refused_at_once(fake: FakeKubernetes, tmp_path: Path) -> None:
     file = kubeconfig(fake, tmp_path, issue("an earlier cluster"), issue("minikube-user", CA))
 
-    with pytest.raises(Infra, match=r"cannot be trusted.*certificate verify failed.* earlier one at the same address"):
+    with pytest.raises(
+        InfraError, match=r"cannot be trusted.*certificate verify failed.* earlier one at the same address"
+    ):
         Api(file, None, clock=fake.clock).version()
     assert fake.clock.slept == []

@@ -14,7 +14,7 @@ from fixtures.cli.leftovers import Leftovers
 from fixtures.clusters.kubernetes.image.image import ARCHIVE
 from fixtures.clusters.kubernetes.image.node_images import unused
 from fixtures.clusters.kubernetes.image.recipe import REPOSITORY
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.settings.kubernetes import KubernetesSettings
 from fixtures.system import processes
 from fixtures.system.processes import Lease
@@ -104,7 +104,7 @@ def test_a_cluster_that_cannot_be_removed_does_not_save_the_rest(site: Site) -> 
     site.answer("docker image ls", f"{OLD} sha256:1\n")
     site.answer("docker image rm")
 
-    with pytest.raises(Infra, match="daemon is busy"):
+    with pytest.raises(InfraError, match="daemon is busy"):
         site.gc()
 
     assert site.said[-1] == f"removed {OLD}"

@@ -17,7 +17,7 @@ from fixtures.clusters.local.monitoring import Monitors
 from fixtures.clusters.local.provider import LocalProvider
 from fixtures.clusters.ray_state import parse_nodes
 from fixtures.clusters.training_environment import UNWATCHED, trainer_digest
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.system import processes
 from fixtures.system.resources import GIB, Machine, cpu_quota, memory_limit
 
@@ -161,7 +161,7 @@ def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_i
 
     assert len(set(digests)) == 3
     (image / "data/mnist.npz").unlink()
-    with pytest.raises(Infra, match=r"mnist\.npz cannot be read"):
+    with pytest.raises(InfraError, match=r"mnist\.npz cannot be read"):
         trainer_digest(image)
 
 

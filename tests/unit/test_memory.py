@@ -12,7 +12,7 @@ import pytest
 from tests.unit.test_ring import on_every_rank, vector
 from trainer import memory, ring
 from trainer.memory import ALIGNMENT, Memory
-from trainer.ring import LostRank, Ring
+from trainer.ring import LostRankError, Ring
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_a_rank_that_dies_is_noticed(tmp_path: Path) -> None:
         shared = joined(own, tmp_path)
         if own.rank == 1:
             return "died"
-        with pytest.raises(LostRank) as lost:
+        with pytest.raises(LostRankError) as lost:
             shared.all_reduce(vector(own.rank, 100))
         return str(lost.value)
 

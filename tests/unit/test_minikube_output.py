@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.clusters.kubernetes.engines.minikube_events import REMEDIES, Event, Progress, failure, parse_event
 from fixtures.clusters.kubernetes.engines.minikube_state import Shape, not_running, parse_names, parse_profile
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.system.programs import Completed
 from tests.stand_ins.stand_in import DATA, recorded
 
@@ -24,7 +24,7 @@ def heard(name: str, nodes: int = 2) -> tuple[Progress, list[str]]:
     return progress, said
 
 
-def cause_and_remedy(name: str, code: int) -> Infra:
+def cause_and_remedy(name: str, code: int) -> InfraError:
     progress, _ = heard(f"{name}.jsonl") if (DATA / f"{name}.jsonl").exists() else (Progress(2, print), [])
     stderr = recorded(f"{name}.stderr") if (DATA / f"{name}.stderr").exists() else ""
     return failure("minikube start", Completed(code, progress.text, stderr), progress.events)
@@ -218,10 +218,10 @@ def test_the_state_of_each_node_is_read_for_one_node_and_for_several(name: str, 
 
 @pytest.mark.parametrize("text", ["", "plain text", "[]x", recorded("minikube-status-nosuch.json"), '{"error": "x"}'])
 def test_a_status_that_tells_of_no_node_is_an_error(text: str) -> None:
-    with pytest.raises(Infra, match="minikube status"):
+    with pytest.raises(InfraError, match="minikube status"):
         not_running(text)
 
 
 def test_a_list_of_profiles_that_is_an_error_is_told() -> None:
-    with pytest.raises(Infra, match="home is not readable"):
+    with pytest.raises(InfraError, match="home is not readable"):
         parse_profile('{"error": "home is not readable"}', "rig2")

@@ -15,7 +15,7 @@ import yaml
 from fixtures.analysis.plan import trial_name
 from fixtures.clusters.contract import Cluster
 from fixtures.clusters.local.monitoring import LISTENING, Monitors, Watching, grafana_on
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 from fixtures.measure import monitor
 from fixtures.measure.jobs import JobsClient
 from fixtures.measure.monitor import Monitor, monitored
@@ -62,13 +62,13 @@ def test_a_scalar_is_a_series_without_labels() -> None:
 
 @pytest.mark.parametrize("answer", [{"status": "error", "error": "parse error"}, [], None, "x"])
 def test_an_answer_that_is_no_success_names_the_question_and_what_was_said(answer: Any) -> None:
-    with pytest.raises(Infra, match=r"Prometheus does not answer query \{'query': 'up'\}: ") as failed:
+    with pytest.raises(InfraError, match=r"Prometheus does not answer query \{'query': 'up'\}: ") as failed:
         Prometheus(lambda _: answer).query("up")
     assert not isinstance(answer, dict) or "parse error" in failed.value.cause
 
 
 def test_nobody_who_answers_is_told_with_the_address() -> None:
-    with pytest.raises(Infra, match=r"Prometheus at http://127\.0\.0\.1:9 does not answer: "):
+    with pytest.raises(InfraError, match=r"Prometheus at http://127\.0\.0\.1:9 does not answer: "):
         Prometheus(over_http("http://127.0.0.1:9", (0.5, 0.5))).query("up")
 
 
@@ -118,7 +118,7 @@ def test_a_prometheus_that_is_gone_leaves_the_run_as_it_was_and_is_told() -> Non
     said: list[str] = []
 
     def gone(_: str) -> Any:
-        raise Infra("Prometheus is gone.")
+        raise InfraError("Prometheus is gone.")
 
     assert Monitor("", Prometheus(gone), said.append).with_series(RUN) == RUN
     assert said == ["no time series in the report: Prometheus is gone."]

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures.errors import Infra, UsageError
+from fixtures.errors import InfraError, UsageError
 from fixtures.system import processes
 from fixtures.system.processes import Lease
 
@@ -225,7 +225,7 @@ def test_what_does_not_end_is_named(
     immortal = start(children, STUBBORN, tag=run.name)
     monkeypatch.setattr(psutil.Process, "send_signal", lambda self, number: None)
 
-    with pytest.raises(Infra, match=rf"still run: .*\({immortal.pid}\)"):
+    with pytest.raises(InfraError, match=rf"still run: .*\({immortal.pid}\)"):
         processes.end(run, grace=0.05, deadline=0.1)
 
     assert run.exists()

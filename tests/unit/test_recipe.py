@@ -22,7 +22,7 @@ from fixtures.clusters.kubernetes.image.recipe import (
     context_files,
     pins,
 )
-from fixtures.errors import Infra
+from fixtures.errors import InfraError
 
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "image"
@@ -102,7 +102,7 @@ def test_the_name_is_full_and_its_tag_is_the_hash(context: Path) -> None:
 
 
 def test_a_folder_without_a_dockerfile_is_refused_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(Infra, match=f"{tmp_path}/Dockerfile is missing"):
+    with pytest.raises(InfraError, match=f"{tmp_path}/Dockerfile is missing"):
         content_hash(tmp_path, ARGUMENTS)
 
 

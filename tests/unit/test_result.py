@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.trials import result, spec, with_epoch, with_rank
-from trainer.result import MARKER, BrokenResult, TrialResult, decode, encode
+from trainer.result import MARKER, BrokenResultError, TrialResult, decode, encode
 
 TRIAL = result(spec(2))
 LINE = encode(TRIAL)
@@ -66,25 +66,25 @@ def test_the_line_is_found_among_others_and_without_a_last_line_feed() -> None:
 
 @pytest.mark.parametrize("log", ["", "\n\n", "epoch 1\n", MARKER, f"{MARKER}S 1 2 3"])
 def test_a_log_without_the_line_is_an_error(log: str) -> None:
-    with pytest.raises(BrokenResult, match="expected one TRIAL-RESULT line in the job's log, found 0"):
+    with pytest.raises(BrokenResultError, match="expected one TRIAL-RESULT line in the job's log, found 0"):
         decode(log)
 
 
 def test_a_log_with_two_lines_is_an_error() -> None:
-    with pytest.raises(BrokenResult, match="found 2"):
+    with pytest.raises(BrokenResultError, match="found 2"):
         decode(f"{LINE}\n{LINE}\n")
 
 
 @pytest.mark.parametrize("before", ["(TrainController pid=7) ", "\x1b[36m", " ", "x"])
 def test_a_line_that_something_was_put_before_is_not_ours(before: str) -> None:
-    with pytest.raises(BrokenResult, match="found 0"):
+    with pytest.raises(BrokenResultError, match="found 0"):
         decode(before + LINE)
 
 
 @settings(deadline=None)
 @given(st.integers(0, len(LINE) - 1))
 def test_a_line_that_is_cut_anywhere_is_an_error(length: int) -> None:
-    with pytest.raises(BrokenResult, match=r"found 0|is cut"):
+    with pytest.raises(BrokenResultError, match=r"found 0|is cut"):
         decode(LINE[:length])
 
 
@@ -94,13 +94,13 @@ def test_a_line_with_one_other_character_is_an_error(at: int, other: str) -> Non
     damaged = LINE[:at] + other + LINE[at + 1 :]
 
     if damaged != LINE:
-        with pytest.raises(BrokenResult, match=r"cut|SHA-256"):
+        with pytest.raises(BrokenResultError, match=r"cut|SHA-256"):
             decode(damaged)
 
 
 @pytest.mark.parametrize("after", ["\x1b[0m", " ", "another process wrote here"])
 def test_a_line_with_something_after_it_is_an_error(after: str) -> None:
-    with pytest.raises(BrokenResult, match="announces"):
+    with pytest.raises(BrokenResultError, match="announces"):
         decode(LINE + after)
 
 
@@ -120,7 +120,7 @@ def test_a_figure_that_is_missing_is_named(path: tuple[Any, ...], named: str) ->
         inner = inner[step]
     del inner[path[-1]]
 
-    with pytest.raises(BrokenResult, match=f"{named} is missing from the result"):
+    with pytest.raises(BrokenResultError, match=f"{named} is missing from the result"):
         decode(line_of(whole))
 
 
@@ -142,14 +142,14 @@ def test_a_figure_of_another_type_is_named(name: str, value: object, complaint: 
     whole = content()
     whole["ranks"][0]["epochs"][0][name] = value
 
-    with pytest.raises(BrokenResult, match=rf"TrialResult.ranks\[0\].epochs\[0\].{complaint}"):
+    with pytest.raises(BrokenResultError, match=rf"TrialResult.ranks\[0\].epochs\[0\].{complaint}"):
         decode(line_of(whole))
 
 
 def test_content_that_is_no_object_is_an_error() -> None:
     others: tuple[object, ...] = ([], 7, None)
     for other in others:
-        with pytest.raises(BrokenResult, match="TrialResult: expected an object"):
+        with pytest.raises(BrokenResultError, match="TrialResult: expected an object"):
             decode(line_of(other))
 
 
@@ -174,9 +174,9 @@ def test_a_trial_without_ranks_or_epochs_has_no_training_time_and_is_refused_whe
     idle = with_rank(TRIAL, 1, epochs=())
 
     for trial, complaint in ((nobody, "no rank handed over what it did"), (idle, "rank 1 handed over no epoch")):
-        with pytest.raises(BrokenResult, match=f"{complaint}: the trial has no training time"):
+        with pytest.raises(BrokenResultError, match=f"{complaint}: the trial has no training time"):
             _ = trial.train_seconds
-        with pytest.raises(BrokenResult, match=complaint):
+        with pytest.raises(BrokenResultError, match=complaint):
             decode(encode(trial))
 
 

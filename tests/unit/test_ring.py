@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fixtures.system.resources import free_addresses
 from trainer import ring
-from trainer.ring import LostRank, Ring, said
+from trainer.ring import LostRankError, Ring, said
 
 T = TypeVar("T")
 LIMIT = 20.0
@@ -101,7 +101,7 @@ def test_a_rank_that_dies_is_noticed_by_its_neighbour_at_once() -> None:
         if own.rank == 1:
             return "died"
         began = time.monotonic()
-        with pytest.raises(LostRank) as lost:
+        with pytest.raises(LostRankError) as lost:
             own.all_reduce(vector(own.rank, 1_000_000))
         assert time.monotonic() - began < LIMIT / 2
         return str(lost.value)
@@ -120,7 +120,7 @@ def test_a_rank_that_stays_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -
             given_up.wait(LIMIT)
             return ""
         try:
-            with pytest.raises(LostRank) as lost:
+            with pytest.raises(LostRankError) as lost:
                 own.barrier()
         finally:
             given_up.set()
@@ -133,7 +133,7 @@ def test_a_rank_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ring, "CONNECT_SECONDS", 0.1)
     places = free_addresses(2)
 
-    with pytest.raises(LostRank, match=f"rank 0: no rank listens on {places[1]}"):
+    with pytest.raises(LostRankError, match=f"rank 0: no rank listens on {places[1]}"):
         Ring(0, places)
 
 
@@ -142,7 +142,7 @@ def test_a_rank_that_listens_and_does_not_connect_is_given_up(monkeypatch: pytes
     with socket.create_server(("127.0.0.1", 0)) as silent:
         places = (free_addresses(1)[0], f"127.0.0.1:{silent.getsockname()[1]}")
 
-        with pytest.raises(LostRank, match="rank 0: the previous rank did not connect in time"):
+        with pytest.raises(LostRankError, match="rank 0: the previous rank did not connect in time"):
             Ring(0, places)
 
 
@@ -191,7 +191,9 @@ def test_an_address_may_be_of_either_internet_protocol() -> None:
 
 
 def test_out_of_the_graph_comes_what_was_raised_there_and_not_tensorflows_word_for_it() -> None:
-    wrapped = RuntimeError("Graph execution error:\n\nLostRank: rank 0: lost rank 1 (it closed the ring)\nTraceback\n")
+    wrapped = RuntimeError(
+        "Graph execution error:\n\nLostRankError: rank 0: lost rank 1 (it closed the ring)\nTraceback\n"
+    )
 
-    assert said(wrapped) == "LostRank: rank 0: lost rank 1 (it closed the ring)"
+    assert said(wrapped) == "LostRankError: rank 0: lost rank 1 (it closed the ring)"
     assert said(ValueError("odd")) == "ValueError: odd"

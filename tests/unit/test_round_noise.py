@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.round_noise import main, measured, read, together
-from fixtures.errors import MissingFigure, UsageError
+from fixtures.errors import MissingResultError, UsageError
 from fixtures.history.entry import Entry, Round
 from fixtures.history.replay import FILE, METRICS, Recorded, deviation
 from fixtures.history.store import History
@@ -117,7 +117,7 @@ def test_a_run_that_says_nothing_about_noise_is_refused(changes: dict[str, Any],
 def test_a_run_of_other_worker_counts_has_no_such_figure() -> None:
     other = replace(run(), counts=(4,))
 
-    with pytest.raises(MissingFigure, match="run has no speedup of 2 workers: it was not asked for"):
+    with pytest.raises(MissingResultError, match="run has no speedup of 2 workers: it was not asked for"):
         measured(other, "run")
 
 

@@ -24,7 +24,7 @@ from fixtures.analysis.scaling import (
     main,
     table,
 )
-from fixtures.errors import MissingFigure, UsageError
+from fixtures.errors import MissingResultError, UsageError
 
 COMPUTE = Compute(step=4e-4, image=7e-5, cache=8e-6, batch=4e-7, call=2e-4)
 LINK = Link(latency=2e-5, bandwidth=5e9)
@@ -80,29 +80,29 @@ def test_a_point_that_does_not_lie_on_the_model_shows_in_its_residual_and_no_con
 
 @pytest.mark.parametrize("kept", [0, 1, 4])
 def test_too_few_points_are_refused(kept: int) -> None:
-    with pytest.raises(MissingFigure, match=f"The {kept} points of an update do not tell the constants apart"):
+    with pytest.raises(MissingResultError, match=f"The {kept} points of an update do not tell the constants apart"):
         Compute.fit(computed(COMPUTE)[:kept])
 
 
 def test_points_that_cannot_tell_the_constants_apart_are_refused() -> None:
-    with pytest.raises(MissingFigure, match="do not tell the constants apart"):
+    with pytest.raises(MissingResultError, match="do not tell the constants apart"):
         Compute.fit(computed(COMPUTE)[:1] * 9)
-    with pytest.raises(MissingFigure, match="do not tell the constants apart"):
+    with pytest.raises(MissingResultError, match="do not tell the constants apart"):
         Link.fit(reduced(LINK)[:1] * 2)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
 def test_a_time_that_is_none_is_refused(seconds: float) -> None:
-    with pytest.raises(MissingFigure, match="above 0, got"):
+    with pytest.raises(MissingResultError, match="above 0, got"):
         Link.fit([*reduced(LINK), LinkPoint(2, 5_000, seconds)])
-    with pytest.raises(MissingFigure, match="above 0, got"):
+    with pytest.raises(MissingResultError, match="above 0, got"):
         MODEL.predict(2, 128, seconds, None)
-    with pytest.raises(MissingFigure, match="above 0, got"):
+    with pytest.raises(MissingResultError, match="above 0, got"):
         Overhead.fit({0: seconds, 2: 10.0})
 
 
 def test_an_all_reduce_as_fast_for_any_size_has_no_bandwidth() -> None:
-    with pytest.raises(MissingFigure, match="no bandwidth"):
+    with pytest.raises(MissingResultError, match="no bandwidth"):
         Link.fit([LinkPoint(2, 1_000, 2e-3), LinkPoint(2, 1_000_000, 1e-3)])
 
 
@@ -186,7 +186,7 @@ def test_a_job_gains_less_than_its_training_loop() -> None:
 
     assert MODEL.job_speedup(2, 128, 1404) == pytest.approx(alone / two)
     assert MODEL.job_speedup(2, 128, 1404) < MODEL.speedup(2, 128)
-    with pytest.raises(MissingFigure, match="No job's overhead was measured"):
+    with pytest.raises(MissingResultError, match="No job's overhead was measured"):
         replace(MODEL, overhead=None).job_speedup(2, 128, 1404)
 
 
@@ -194,7 +194,7 @@ def test_a_jobs_overhead_has_a_slope_once_two_worker_counts_were_measured() -> N
     assert vars(Overhead.fit({0: 6.0, 2: 15.0, 4: 16.0})) == pytest.approx({"alone": 6, "ray": 14, "per_worker": 0.5})
     assert Overhead.fit({0: 6.0, 2: 15.0}) == Overhead(6.0, 15.0, None)
     assert Overhead(6.0, 15.0, None).seconds(64) == 15.0
-    with pytest.raises(MissingFigure, match=r"got \[2\] workers"):
+    with pytest.raises(MissingResultError, match=r"got \[2\] workers"):
         Overhead.fit({2: 15.0})
 
 
@@ -236,7 +236,7 @@ def test_a_recorded_model_that_lacks_something_is_refused_with_how_to_measure_it
     del recorded[lost]
     (tmp_path / "scaling.json").write_text(json.dumps(recorded))
 
-    with pytest.raises(MissingFigure, match=rf"incomplete \('{lost}'\).*python benchmarks/scaling.py"):
+    with pytest.raises(MissingResultError, match=rf"incomplete \('{lost}'\).*python benchmarks/scaling.py"):
         Scaling.load(tmp_path / "scaling.json")
 
 

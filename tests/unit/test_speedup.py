@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.analysis.speedup import Ceiling, Ratios, Share, Speedup, geometric_mean
-from fixtures.errors import MissingFigure
+from fixtures.errors import MissingResultError
 
 TIMES = st.floats(1e-3, 1e5)
 RATIOS = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=12)
@@ -39,7 +39,7 @@ def test_the_interval_is_student_t_on_the_logarithms() -> None:
 
 
 def test_one_round_has_no_interval() -> None:
-    with pytest.raises(MissingFigure, match="at least two rounds"):
+    with pytest.raises(MissingResultError, match="at least two rounds"):
         Speedup(2, (1.5,)).interval()
 
 
@@ -59,19 +59,19 @@ def test_the_serial_fraction_is_the_one_of_karp_and_flatt() -> None:
 
 @pytest.mark.parametrize("time", [0.0, -1.0, math.nan, math.inf, None, "1.0", True])
 def test_a_time_that_is_absent_or_not_above_0_is_an_error_that_names_it(time: float) -> None:
-    with pytest.raises(MissingFigure, match=r"T\(2\) of round 2 to be a finite number above 0"):
+    with pytest.raises(MissingResultError, match=r"T\(2\) of round 2 to be a finite number above 0"):
         Speedup.from_times(2, [10.0, 10.0], [5.0, time])
 
 
 def test_a_round_that_lacks_a_time_is_an_error() -> None:
-    with pytest.raises(MissingFigure, match=r"T\(baseline\) was measured in 2 rounds, T\(2\) in 1"):
+    with pytest.raises(MissingResultError, match=r"T\(baseline\) was measured in 2 rounds, T\(2\) in 1"):
         Speedup.from_times(2, [10.0, 10.0], [5.0])
-    with pytest.raises(MissingFigure, match="No round measured 2 workers"):
+    with pytest.raises(MissingResultError, match="No round measured 2 workers"):
         Speedup.from_times(2, [], [])
 
 
 def test_a_ratio_beyond_floating_point_is_an_error_and_an_absurd_spread_has_no_upper_end() -> None:
-    with pytest.raises(MissingFigure, match="ratio of round 1"):
+    with pytest.raises(MissingResultError, match="ratio of round 1"):
         Speedup.from_times(2, [1e300], [1e-300])
     assert Speedup(2, (1e-300, 1e300)).interval().high == math.inf
 
@@ -82,7 +82,7 @@ def test_zero_workers_have_no_speedup() -> None:
 
 
 def test_a_geometric_mean_of_nothing_is_an_error() -> None:
-    with pytest.raises(MissingFigure):
+    with pytest.raises(MissingResultError):
         geometric_mean([])
 
 

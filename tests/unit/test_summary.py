@@ -10,7 +10,7 @@ import pytest
 from fixtures.analysis.measurement import Failure, Measurement, Run
 from fixtures.analysis.summary import EndToEnd, Summary, settings_of, summarise
 from fixtures.analysis.verdict import Outcome
-from fixtures.errors import MissingFigure
+from fixtures.errors import MissingResultError
 from fixtures.system.noise import Noise
 from tests.unit.trials import (
     SCALING,
@@ -240,7 +240,9 @@ def test_a_figure_that_is_missing_from_the_file_is_named() -> None:
     content = json.loads(run(*FAST).to_json())
     del content["measurements"][1]["result"]["ranks"][0]["epochs"][1]["accuracy"]
 
-    with pytest.raises(MissingFigure, match=r"measurements\[1\].result.ranks\[0\].epochs\[1\].accuracy is missing"):
+    with pytest.raises(
+        MissingResultError, match=r"measurements\[1\].result.ranks\[0\].epochs\[1\].accuracy is missing"
+    ):
         Run.from_json(json.dumps(content))
 
 
@@ -248,7 +250,9 @@ def test_a_figure_of_another_kind_in_the_file_is_named() -> None:
     content = json.loads(run(*FAST).to_json())
     content["measurements"][0]["spec"]["kind"] = "guess"
 
-    with pytest.raises(MissingFigure, match=r"measurements\[0\].spec.kind: expected one of accuracy, timing, ceiling"):
+    with pytest.raises(
+        MissingResultError, match=r"measurements\[0\].spec.kind: expected one of accuracy, timing, ceiling"
+    ):
         Run.from_json(json.dumps(content))
 
 

@@ -42,7 +42,7 @@ PASSED_ON = {
     "fixtures/cli/nightly.py:_send": "the API's own words",
     "fixtures/settings/option.py:one_of": "the words that an option takes: the page has examples",
     "fixtures/settings/option.py:refusal": "what each option expects",
-    "fixtures/plugin/options.py:settle": "the refusal of an option",
+    "fixtures/plugin/options.py:settings_from": "the refusal of an option",
     "fixtures/report/__main__.py:_read": "the file's error",
     "fixtures/plugin/reporting.py:judge": "the verdict's reason",
     "fixtures/settings/settings.py:_parse": "the refusal of an option, with where its value came from",
@@ -108,11 +108,11 @@ def test_a_new_error_without_an_entry_is_found(tmp_path: Path) -> None:
     (tmp_path / "fixtures" / "new.py").write_text(
         "def fly(moon):\n"
         "    cause = f'The moon {moon} is ' + ('full' if moon else 'made of green cheese')\n"
-        "    raise Infra(cause, 'Wait.')\n"
+        "    raise InfraError(cause, 'Wait.')\n"
         "def pass_on(error):\n"
         "    raise errors.UsageError(error)\n"
         "def know():\n"
-        "    raise Infra(f'{1} is not on PATH.')\n"
+        "    raise InfraError(f'{1} is not on PATH.')\n"
     )
 
     assert lacking(messages(tmp_path), PAGE.read_text(encoding="utf-8")) == [

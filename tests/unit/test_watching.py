@@ -14,7 +14,7 @@ import pytest
 from fixtures.cli import dashboard, logs
 from fixtures.cli.dashboard import Forwards
 from fixtures.clusters.contract import Dashboard
-from fixtures.errors import Infra, UsageError
+from fixtures.errors import InfraError, UsageError
 
 RAY = Dashboard("Ray", "http://127.0.0.1:8265", token="t0ken")
 GRAFANA = Dashboard(
@@ -108,7 +108,9 @@ def test_a_way_that_leads_nowhere_is_an_error_with_the_command_to_try(free_port:
 
     with (
         Forwards((page,), {"PATH": "/usr/bin:/bin"}, print) as ways,
-        pytest.raises(Infra, match=r"Ray does not answer at \S+ within 0 s\. Run it by hand to see more: sleep 30"),
+        pytest.raises(
+            InfraError, match=r"Ray does not answer at \S+ within 0 s\. Run it by hand to see more: sleep 30"
+        ),
     ):
         ways.await_pages(0.3, lambda _: None)
 
@@ -118,7 +120,7 @@ def test_a_way_that_leads_nowhere_is_an_error_with_the_command_to_try(free_port:
 def test_a_way_whose_program_is_missing_is_an_error() -> None:
     page = Dashboard("Ray", "http://127.0.0.1:1", forward="/nowhere/kubectl port-forward")
 
-    with pytest.raises(Infra, match="/nowhere/kubectl cannot be started: "), Forwards((page,), {}, print):
+    with pytest.raises(InfraError, match="/nowhere/kubectl cannot be started: "), Forwards((page,), {}, print):
         pytest.fail("it started")
 
 
@@ -141,7 +143,7 @@ def test_names_choose_logs() -> None:
 
 
 def test_without_a_cluster_there_are_no_logs() -> None:
-    with pytest.raises(Infra, match=r"There are no logs: no cluster of ours is up\. `up` brings one up"):
+    with pytest.raises(InfraError, match=r"There are no logs: no cluster of ours is up\. `up` brings one up"):
         logs.chosen({}, [])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.work import TENSORS, prove_copies, prove_same_work, require_accuracy
-from fixtures.errors import MissingFigure, UnequalWork
+from fixtures.errors import MissingResultError, UnequalWorkError
 from tests.unit.trials import (
     BATCH,
     EPOCHS,
@@ -42,14 +42,14 @@ def test_every_rank_that_trains_on_all_data_with_an_n_times_larger_batch_is_not_
     reported = with_all_ranks(HONEST, batch_size=2 * BATCH)
     hidden = with_all_epochs(HONEST, samples=60_000, updates=10, coverage=coverage(1, 0, 0, 1))
 
-    with pytest.raises(UnequalWork, match="Global batch size: 12000 on rank 0, 6000 in the baseline"):
+    with pytest.raises(UnequalWorkError, match="Global batch size: 12000 on rank 0, 6000 in the baseline"):
         prove(reported)
-    with pytest.raises(UnequalWork, match="trained on 120,000 samples in epoch 1, the baseline saw 60,000"):
+    with pytest.raises(UnequalWorkError, match="trained on 120,000 samples in epoch 1, the baseline saw 60,000"):
         prove(hidden)
 
 
 def test_half_the_updates_with_twice_the_batch_are_not_the_same_work() -> None:
-    with pytest.raises(UnequalWork, match="Rank 0 did 5 updates in epoch 1, not 10"):
+    with pytest.raises(UnequalWorkError, match="Rank 0 did 5 updates in epoch 1, not 10"):
         prove(with_all_epochs(HONEST, updates=5))
 
 
@@ -57,24 +57,28 @@ def test_half_the_updates_with_twice_the_batch_are_not_the_same_work() -> None:
 def test_fewer_or_more_epochs_on_one_side_are_not_the_same_work(epochs: int, side: str) -> None:
     longer = result(spec(0, epochs=3))
     if side == "ranks":
-        with pytest.raises(UnequalWork, match=f"Rank 0 trained {epochs} epochs, not 2"):
+        with pytest.raises(UnequalWorkError, match=f"Rank 0 trained {epochs} epochs, not 2"):
             prove(with_all_ranks(HONEST, epochs=HONEST.ranks[0].epochs[:epochs]))
     else:
-        with pytest.raises(UnequalWork, match=f"The baseline trained {epochs} epochs, not 2"):
+        with pytest.raises(UnequalWorkError, match=f"The baseline trained {epochs} epochs, not 2"):
             prove(baseline=with_rank(BASELINE, 0, epochs=longer.ranks[0].epochs[:epochs]))
 
 
 def test_epochs_that_are_fewer_on_both_sides_than_asked_for_are_refused() -> None:
     short = spec(2, epochs=1)
 
-    with pytest.raises(UnequalWork, match="The baseline trained 1 epochs, not 2"):
+    with pytest.raises(UnequalWorkError, match="The baseline trained 1 epochs, not 2"):
         prove(result(short), result(spec(0, epochs=1)))
 
 
 def test_early_stopping_inside_an_epoch_on_one_side_is_not_the_same_work() -> None:
-    with pytest.raises(UnequalWork, match="The ranks trained on 48,000 samples in epoch 2, the baseline saw 60,000"):
+    with pytest.raises(
+        UnequalWorkError, match="The ranks trained on 48,000 samples in epoch 2, the baseline saw 60,000"
+    ):
         prove(with_all_epochs(HONEST, epoch=1, updates=8, samples=24_000))
-    with pytest.raises(UnequalWork, match="The ranks trained on 60,000 samples in epoch 2, the baseline saw 48,000"):
+    with pytest.raises(
+        UnequalWorkError, match="The ranks trained on 60,000 samples in epoch 2, the baseline saw 48,000"
+    ):
         prove(baseline=with_epoch(BASELINE, 0, epoch=1, updates=8, samples=48_000))
 
 
@@ -82,12 +86,14 @@ def test_a_rank_that_lets_the_other_do_its_share_is_not_the_same_work() -> None:
     lazy = with_epoch(HONEST, 1, samples=0, coverage=f"{0:032x}")
     lazy = with_epoch(lazy, 0, samples=60_000, coverage=coverage(1, 0, 0, 1))
 
-    with pytest.raises(UnequalWork, match="Rank 0 trained on 60,000 samples in epoch 1, its share is 30,000"):
+    with pytest.raises(UnequalWorkError, match="Rank 0 trained on 60,000 samples in epoch 1, its share is 30,000"):
         prove(lazy)
 
 
 def test_two_ranks_that_train_on_the_same_half_are_not_the_same_work_though_the_counters_are_right() -> None:
-    with pytest.raises(UnequalWork, match="ranks together did not train on the samples of epoch 1, each in its place"):
+    with pytest.raises(
+        UnequalWorkError, match="ranks together did not train on the samples of epoch 1, each in its place"
+    ):
         prove(with_epoch(HONEST, 1, coverage=coverage(1, 0, 0, 2)))
 
 
@@ -95,12 +101,14 @@ def test_a_sample_that_is_trained_on_twice_and_another_not_at_all_is_not_the_sam
     batches = [list(batch) for batch in schedule.global_batches(1, 1, BATCH)]
     batches[3][7] = batches[3][8]
 
-    with pytest.raises(UnequalWork, match="The baseline did not train on the samples of epoch 2, each in its place"):
+    with pytest.raises(
+        UnequalWorkError, match="The baseline did not train on the samples of epoch 2, each in its place"
+    ):
         prove(baseline=with_epoch(BASELINE, 0, epoch=1, coverage=schedule.coverage(batches)))
 
 
 def test_the_same_samples_every_epoch_are_not_the_same_work_even_when_both_sides_do_it() -> None:
-    with pytest.raises(UnequalWork, match="The baseline did not train on the samples of epoch 2"):
+    with pytest.raises(UnequalWorkError, match="The baseline did not train on the samples of epoch 2"):
         prove(
             with_all_epochs(HONEST, epoch=1, coverage=coverage(1, 0, 0, 2)),
             with_epoch(BASELINE, 0, epoch=1, coverage=coverage(1, 0, 0, 1)),
@@ -109,7 +117,7 @@ def test_the_same_samples_every_epoch_are_not_the_same_work_even_when_both_sides
 
 @pytest.mark.parametrize("damaged", ["", "not a hash"])
 def test_a_hash_that_is_none_is_a_missing_figure(damaged: str) -> None:
-    with pytest.raises(MissingFigure, match="hash of the samples that were trained on is damaged"):
+    with pytest.raises(MissingResultError, match="hash of the samples that were trained on is damaged"):
         prove(with_epoch(HONEST, 1, coverage=damaged))
 
 
@@ -117,24 +125,24 @@ def test_a_hash_that_is_none_is_a_missing_figure(damaged: str) -> None:
 
 
 def test_a_rank_that_hands_nothing_over_is_a_missing_figure() -> None:
-    with pytest.raises(MissingFigure, match="1 of 2 ranks handed over what they did"):
+    with pytest.raises(MissingResultError, match="1 of 2 ranks handed over what they did"):
         prove(replace(HONEST, ranks=HONEST.ranks[:1]))
-    with pytest.raises(MissingFigure, match="0 of 1 baseline"):
+    with pytest.raises(MissingResultError, match="0 of 1 baseline"):
         prove(baseline=replace(BASELINE, ranks=()))
 
 
 def test_a_rank_that_is_there_twice_is_not_the_same_work() -> None:
-    with pytest.raises(UnequalWork, match=r"Ranks \[0, 0\] trained, expected 0 to 1"):
+    with pytest.raises(UnequalWorkError, match=r"Ranks \[0, 0\] trained, expected 0 to 1"):
         prove(replace(HONEST, ranks=(HONEST.ranks[0], HONEST.ranks[0])))
 
 
 def test_a_rank_that_trained_in_a_smaller_world_is_not_the_same_work() -> None:
-    with pytest.raises(UnequalWork, match="Rank 1 trained in a world of 1, not 2"):
+    with pytest.raises(UnequalWorkError, match="Rank 1 trained in a world of 1, not 2"):
         prove(with_rank(HONEST, 1, world_size=1))
 
 
 def test_a_baseline_that_trained_with_others_is_none() -> None:
-    with pytest.raises(UnequalWork, match="The baseline trained in a world of 2, not 1"):
+    with pytest.raises(UnequalWorkError, match="The baseline trained in a world of 2, not 1"):
         prove(baseline=with_rank(BASELINE, 0, world_size=2))
 
 
@@ -142,18 +150,18 @@ def test_a_baseline_that_trained_with_others_is_none() -> None:
 
 
 def test_one_rank_that_reports_another_seed_is_not_the_same_work() -> None:
-    with pytest.raises(UnequalWork, match="Seed: 7 on rank 1, 1 in the baseline"):
+    with pytest.raises(UnequalWorkError, match="Seed: 7 on rank 1, 1 in the baseline"):
         prove(with_rank(HONEST, 1, seed=7))
 
 
 def test_a_seed_that_is_equal_on_both_sides_and_not_this_trials_is_refused() -> None:
-    with pytest.raises(UnequalWork, match="Both sides trained with seed 1, this trial's is 9"):
+    with pytest.raises(UnequalWorkError, match="Both sides trained with seed 1, this trial's is 9"):
         prove(of=replace(TWO, seed=9))
 
 
 @pytest.mark.parametrize("rate", [0.002, 0.0, math.nan])
 def test_another_learning_rate_on_one_side_is_not_the_same_work(rate: float) -> None:
-    with pytest.raises(UnequalWork, match=f"Learning rate: {rate} on rank 0, 0.001 in the baseline"):
+    with pytest.raises(UnequalWorkError, match=f"Learning rate: {rate} on rank 0, 0.001 in the baseline"):
         prove(with_all_ranks(HONEST, learning_rate=rate))
 
 
@@ -171,12 +179,12 @@ def test_another_learning_rate_on_one_side_is_not_the_same_work(rate: float) -> 
 def test_a_baseline_with_other_means_is_not_the_same_work(change: dict[str, object], named: str) -> None:
     means = replace(BASELINE.ranks[0].means, **change)  # type: ignore[arg-type]
 
-    with pytest.raises(UnequalWork, match=named):
+    with pytest.raises(UnequalWorkError, match=named):
         prove(baseline=with_rank(BASELINE, 0, means=means))
 
 
 def test_one_rank_with_more_cores_than_the_others_is_not_the_same_work() -> None:
-    with pytest.raises(UnequalWork, match="Cores to run on: 2 on rank 1, 1 in the baseline"):
+    with pytest.raises(UnequalWorkError, match="Cores to run on: 2 on rank 1, 1 in the baseline"):
         prove(with_rank(HONEST, 1, means=replace(HONEST.ranks[1].means, cores=2)))
 
 
@@ -184,12 +192,14 @@ def test_one_rank_with_more_cores_than_the_others_is_not_the_same_work() -> None
 
 
 def test_gradients_that_are_not_synchronised_show_in_the_weights() -> None:
-    with pytest.raises(UnequalWork, match="After epoch 2 rank 1 holds other weights than rank 0: gradients were not"):
+    with pytest.raises(
+        UnequalWorkError, match="After epoch 2 rank 1 holds other weights than rank 0: gradients were not"
+    ):
         prove(with_epoch(HONEST, 1, epoch=1, weights="f" * 64))
 
 
 def test_ranks_without_checksums_have_proven_nothing() -> None:
-    with pytest.raises(MissingFigure, match="Rank 0 handed over no checksum of its weights after epoch 1"):
+    with pytest.raises(MissingResultError, match="Rank 0 handed over no checksum of its weights after epoch 1"):
         prove(with_all_epochs(HONEST, weights=""))
 
 
@@ -197,7 +207,7 @@ def test_weights_broadcast_at_the_end_to_hide_it_do_not_hide_the_losses_on_the_w
     alone = tuple(each * (1.004 if update else 1) for update, each in enumerate(HONEST.ranks[0].epochs[0].first_losses))
 
     with pytest.raises(
-        UnequalWork, match=r"The loss of update 2 is .* the baseline's .* gradients that were not added"
+        UnequalWorkError, match=r"The loss of update 2 is .* the baseline's .* gradients that were not added"
     ):
         prove(with_all_epochs(HONEST, first_losses=alone))
 
@@ -205,7 +215,9 @@ def test_weights_broadcast_at_the_end_to_hide_it_do_not_hide_the_losses_on_the_w
 def test_weights_broadcast_at_the_end_do_not_hide_the_gradient_of_one_half() -> None:
     own = tuple(tuple(each / 2 + 0.001 * (-1) ** at for at, each in enumerate(row)) for row in probe(1).gradient)
 
-    with pytest.raises(UnequalWork, match=r"On rank 1, the reduced gradient .* gradients of other ranks are missing"):
+    with pytest.raises(
+        UnequalWorkError, match=r"On rank 1, the reduced gradient .* gradients of other ranks are missing"
+    ):
         prove(with_rank(HONEST, 1, probe=replace(probe(1), gradient=own)))
 
 
@@ -213,18 +225,20 @@ def test_weights_broadcast_at_the_end_do_not_hide_the_gradient_of_one_half() -> 
 def test_gradients_that_are_summed_instead_of_averaged_are_called_so(workers: int) -> None:
     summed = with_all_ranks(result(spec(workers)), probe=scaled(probe(1), gradient=workers, weights=workers))
 
-    with pytest.raises(UnequalWork, match=rf"{workers}\.00 times as large on average: gradients are summed, not aver"):
+    with pytest.raises(
+        UnequalWorkError, match=rf"{workers}\.00 times as large on average: gradients are summed, not aver"
+    ):
         prove(summed, of=spec(workers))
 
 
 def test_gradients_that_are_averaged_twice_are_called_scaled() -> None:
-    with pytest.raises(UnequalWork, match=r"0\.50 times as large on average: gradients are scaled"):
+    with pytest.raises(UnequalWorkError, match=r"0\.50 times as large on average: gradients are scaled"):
         prove(with_all_ranks(HONEST, probe=scaled(probe(1), gradient=0.5)))
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.1, 1.0000001, -1.0])
 def test_a_learning_rate_that_is_hidden_shows_in_the_weights_of_the_probe(factor: float) -> None:
-    with pytest.raises(UnequalWork, match=r"change of the weights .* another learning rate, or later gradients"):
+    with pytest.raises(UnequalWorkError, match=r"change of the weights .* another learning rate, or later gradients"):
         prove(with_all_ranks(HONEST, probe=scaled(probe(1), weights=factor)))
 
 
@@ -232,14 +246,16 @@ def test_a_learning_rate_that_is_hidden_from_the_probe_shows_in_the_losses() -> 
     losses = HONEST.ranks[0].epochs[0].first_losses
     faster = (losses[0], *(each * 0.99 for each in losses[1:]))
 
-    with pytest.raises(UnequalWork, match=r"The loss of update 2 .*\(another learning rate, or gradients"):
+    with pytest.raises(UnequalWorkError, match=r"The loss of update 2 .*\(another learning rate, or gradients"):
         prove(with_all_epochs(HONEST, first_losses=faster))
 
 
 def test_other_initial_weights_or_masks_show_in_the_first_loss() -> None:
     losses = HONEST.ranks[0].epochs[0].first_losses
 
-    with pytest.raises(UnequalWork, match=r"The loss of update 1 .*\(another start, or other samples or dropout masks"):
+    with pytest.raises(
+        UnequalWorkError, match=r"The loss of update 1 .*\(another start, or other samples or dropout masks"
+    ):
         prove(with_all_epochs(HONEST, first_losses=(losses[0] * 1.01, *losses[1:])))
 
 
@@ -247,12 +263,16 @@ def test_a_path_that_parts_after_the_first_updates_shows_in_the_loss_of_its_epoc
     of = spec(2, "timing")
     late = with_all_epochs(result(of), loss=0.40)
 
-    with pytest.raises(UnequalWork, match=r"training loss of epoch 1 is 0.4000, the baseline's 0.3000: further apart"):
+    with pytest.raises(
+        UnequalWorkError, match=r"training loss of epoch 1 is 0.4000, the baseline's 0.3000: further apart"
+    ):
         prove(late, result(spec(0, "timing")), of)
 
 
 def test_an_accuracy_further_away_than_equal_runs_are_is_not_the_same_work() -> None:
-    with pytest.raises(UnequalWork, match=r"test accuracy is 0.9700, the baseline's 0.9860: further apart than 0.0085"):
+    with pytest.raises(
+        UnequalWorkError, match=r"test accuracy is 0.9700, the baseline's 0.9860: further apart than 0.0085"
+    ):
         prove(with_epoch(HONEST, 0, epoch=1, accuracy=0.97))
 
 
@@ -261,9 +281,9 @@ def test_an_accuracy_further_away_than_equal_runs_are_is_not_the_same_work() -> 
 
 @pytest.mark.parametrize("accuracy", [None, math.nan, -0.1, 1.5, math.inf])
 def test_an_accuracy_that_is_missing_from_the_result_is_an_error_on_either_side(accuracy: float | None) -> None:
-    with pytest.raises(MissingFigure, match=rf"Rank 0 handed over no test accuracy \(got {accuracy}\)"):
+    with pytest.raises(MissingResultError, match=rf"Rank 0 handed over no test accuracy \(got {accuracy}\)"):
         prove(with_epoch(HONEST, 0, epoch=1, accuracy=accuracy))
-    with pytest.raises(MissingFigure, match=rf"The baseline handed over no test accuracy \(got {accuracy}\)"):
+    with pytest.raises(MissingResultError, match=rf"The baseline handed over no test accuracy \(got {accuracy}\)"):
         prove(baseline=with_epoch(BASELINE, 0, epoch=1, accuracy=accuracy))
 
 
@@ -271,7 +291,7 @@ def test_an_accuracy_of_an_earlier_epoch_is_not_that_of_the_last() -> None:
     rank = with_epoch(HONEST, 0, epoch=1, accuracy=None).ranks[0]
 
     assert rank.epochs[0].accuracy is not None
-    with pytest.raises(MissingFigure):
+    with pytest.raises(MissingResultError):
         require_accuracy(rank)
 
 
@@ -282,11 +302,11 @@ def test_a_probe_that_was_asked_for_and_is_absent_or_incomplete_is_a_missing_fig
             return prove(with_rank(HONEST, 1, probe=given))
         return prove(baseline=with_rank(BASELINE, 0, probe=given))
 
-    with pytest.raises(MissingFigure, match=f"{side} lacks the equivalence probe"):
+    with pytest.raises(MissingResultError, match=f"{side} lacks the equivalence probe"):
         without(None)
-    with pytest.raises(MissingFigure, match=f"{side} handed over 0 of 8 tensors of the equivalence probe"):
+    with pytest.raises(MissingResultError, match=f"{side} handed over 0 of 8 tensors of the equivalence probe"):
         without(Probe((), ()))
-    with pytest.raises(MissingFigure, match=f"{side} handed over 7 of 8 tensors"):
+    with pytest.raises(MissingResultError, match=f"{side} handed over 7 of 8 tensors"):
         without(replace(probe(1), weights=probe(1).weights[1:]))
 
 
@@ -294,9 +314,9 @@ def test_a_probe_with_fewer_projections_is_a_missing_figure_and_one_without_any_
     short = replace(probe(1), gradient=tuple(row[:3] for row in probe(1).gradient))
     nothing = Probe(*(tuple(() for _ in TENSORS) for _ in range(2)))
 
-    with pytest.raises(MissingFigure, match="Rank 1 handed over 3 of 6 projections of conv1"):
+    with pytest.raises(MissingResultError, match="Rank 1 handed over 3 of 6 projections of conv1"):
         prove(with_rank(HONEST, 1, probe=short))
-    with pytest.raises(UnequalWork):
+    with pytest.raises(UnequalWorkError):
         prove(with_all_ranks(HONEST, probe=nothing), with_all_ranks(BASELINE, probe=nothing))
 
 
@@ -305,13 +325,13 @@ def test_the_losses_of_the_first_updates_are_owed_by_everyone(side: str) -> None
     parallel = with_epoch(HONEST, 1, first_losses=()) if side == "Rank 1" else HONEST
     baseline = with_epoch(BASELINE, 0, first_losses=()) if side == "The baseline" else BASELINE
 
-    with pytest.raises(MissingFigure, match=f"{side} lacks the loss of update 1"):
+    with pytest.raises(MissingResultError, match=f"{side} lacks the loss of update 1"):
         prove(parallel, baseline)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
 def test_an_epoch_that_took_no_time_is_a_missing_figure(seconds: float) -> None:
-    with pytest.raises(MissingFigure, match="Rank 1 handed over no training time of epoch 2"):
+    with pytest.raises(MissingResultError, match="Rank 1 handed over no training time of epoch 2"):
         prove(with_epoch(HONEST, 1, epoch=1, seconds=seconds))
 
 
@@ -327,7 +347,7 @@ def test_a_figure_that_is_no_number_passes_no_comparison_even_when_both_sides_ha
         (with_all_epochs(HONEST, first_losses=losses), with_all_epochs(BASELINE, first_losses=losses)),
         (with_all_ranks(HONEST, probe=broken), with_all_ranks(BASELINE, probe=broken)),
     ):
-        with pytest.raises(UnequalWork):
+        with pytest.raises(UnequalWorkError):
             prove(parallel, baseline if both else BASELINE)
 
 
@@ -335,7 +355,7 @@ def test_a_figure_that_is_no_number_passes_no_comparison_even_when_both_sides_ha
 def test_a_loss_that_is_no_number_is_not_the_same_work_even_on_both_sides(loss: float) -> None:
     for epoch in range(EPOCHS):
         broken = with_all_epochs(HONEST, epoch=epoch, loss=loss)
-        with pytest.raises(UnequalWork, match=f"training loss of epoch {epoch + 1} is {loss}"):
+        with pytest.raises(UnequalWorkError, match=f"training loss of epoch {epoch + 1} is {loss}"):
             prove(broken, with_all_epochs(BASELINE, epoch=epoch, loss=loss))
 
 
@@ -353,9 +373,9 @@ def test_a_copy_that_did_less_or_had_more_or_is_absent_is_no_ceiling() -> None:
     baseline, copies = result(spec(0, "timing")), result(of)
     rich = replace(copies.ranks[1].means, cores=2)
 
-    with pytest.raises(UnequalWork, match="Copy 1 of 2: The ranks trained on 54,000"):
+    with pytest.raises(UnequalWorkError, match="Copy 1 of 2: The ranks trained on 54,000"):
         prove_copies(of, baseline, with_epoch(copies, 1, updates=9, samples=54_000), SPREAD)
-    with pytest.raises(UnequalWork, match="Copy 1 of 2: Cores to run on: 2"):
+    with pytest.raises(UnequalWorkError, match="Copy 1 of 2: Cores to run on: 2"):
         prove_copies(of, baseline, with_rank(copies, 1, means=rich), SPREAD)
-    with pytest.raises(MissingFigure, match="1 of 2 copies handed over what they did"):
+    with pytest.raises(MissingResultError, match="1 of 2 copies handed over what they did"):
         prove_copies(of, baseline, replace(copies, ranks=copies.ranks[:1]), SPREAD)

@@ -18,7 +18,7 @@ from fixtures.analysis.work import TENSORS, Spread
 from fixtures.settings.settings import Settings, header
 from fixtures.system.noise import Noise
 from trainer import schedule
-from trainer.result import EpochRecord, Hardware, Means, Probe, RankRecord, TrialResult
+from trainer.result import ComputeResources, EpochRecord, Hardware, Probe, RankRecord, TrialResult
 
 BATCH = 6000
 UPDATES = 10
@@ -27,7 +27,7 @@ EPOCHS = 2
 LOSSES, ACCURACIES = (0.30, 0.10, 0.07), (0.9810, 0.9860, 0.9890)
 SPREAD = Spread(loss=(0.01, 0.004, 0.003), accuracy=(0.002, 0.0015, 0.001))
 QUIET = Noise(steal=0.0, throttled=0.0, foreign_cores=0.01, pressure=0.0)
-MEANS = Means(intra_threads=1, inter_threads=1, cores=1, quota=None, niceness=0, onednn="default")
+MEANS = ComputeResources(intra_threads=1, inter_threads=1, cores=1, quota=None, niceness=0, onednn="default")
 SCALING = ScalingModel(Compute(step=4e-4, image=1e-4, cache=0.0, batch=0.0, call=2e-4), Link(2e-5, 5e9), 900_136)
 SETTINGS = Settings(epochs=EPOCHS, batch_size=BATCH)
 
