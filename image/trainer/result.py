@@ -153,7 +153,7 @@ class TrialResult:
 
     @property
     def train_seconds(self) -> float:
-        """Training-loop clock: the slowest rank counts. Raises BrokenResultError for a rank without epochs, or no rank."""
+        """Training-loop clock: the slowest rank counts. Raises BrokenResultError without epochs or ranks."""
         _require_epochs(self.ranks)
         return max(sum(epoch.seconds for epoch in rank.epochs) for rank in self.ranks)
 

@@ -73,7 +73,7 @@ def test_a_baseline_that_hands_nothing_over_ends_the_run_and_keeps_what_was_meas
         (ended("FAILED", "trainer: MNIST at /x is damaged\nbye\n"), "MissingFigure", "trainer: MNIST at /x is damaged"),
         (ended("FAILED", ""), "MissingFigure", "ended FAILED: the message"),
         (ended("FAILED", f"Traceback\n{LOST_NODE}\n"), "Infra", "ActorDiedError"),
-        (ended("FAILED", "Traceback\ntrainer.ring.LostRankError: rank 0: rank 1 closed the ring\n"), "Infra", "LostRank"),
+        (ended("FAILED", "Traceback\ntrainer.ring.LostRankError: rank 0: rank 1 left\n"), "Infra", "LostRank"),
         (ended("FAILED", "", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"), "Infra", "ended FAILED: the message"),
         (ended("STOPPED", "epoch 1\n", None), "Infra", "baseline: the job ended STOPPED: epoch 1"),
     ],
