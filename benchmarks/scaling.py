@@ -31,7 +31,8 @@ import numpy as np  # noqa: E402 - after the paths
 from fixtures.analysis.links import AllReduce, Link, LinkPoint, SharedMemory  # noqa: E402
 from fixtures.analysis.measurement import Run  # noqa: E402
 from fixtures.analysis.scaling import RECORDED, Compute, ComputePoint, Overhead  # noqa: E402
-from fixtures.system.resources import cpu_model, free_addresses  # noqa: E402
+from fixtures.system.ports import free_addresses  # noqa: E402
+from fixtures.system.resources import cpu_model  # noqa: E402
 from trainer.memory import FEW_RANKS, shared  # noqa: E402
 from trainer.ring import Ring  # noqa: E402
 

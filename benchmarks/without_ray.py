@@ -20,7 +20,7 @@ from fixtures.clusters.evidence import tail
 from fixtures.clusters.training_environment import trainer_environment
 from fixtures.errors import InfraError, MissingResultError
 from fixtures.system.paths import IMAGE
-from fixtures.system.resources import free_addresses
+from fixtures.system.ports import free_addresses
 from trainer.result import BrokenResultError, TrialResult, decode
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
 
-from fixtures.clusters.kubernetes.access.clock import Clock
+from fixtures.system.waiting import Clock
 
 Json = dict[str, Any]
 BUILT_IN = ("api/v1", "apis/apps/v1", "apis/batch/v1")

@@ -15,7 +15,7 @@ import pytest
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.work import Spread, prove_same_work
 from fixtures.errors import UnequalWorkError
-from fixtures.system.resources import free_addresses
+from fixtures.system.ports import free_addresses
 from tests.training import one_rank
 from trainer import schedule
 from trainer.result import TrialResult, decode

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fixtures.system.resources import free_addresses
+from fixtures.system.ports import free_addresses
 from trainer import ring
 from trainer.ring import LostRankError, Ring, said
 
