@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from fixtures.clusters.kubernetes.image.recipe import (
-    Ignore,
+    INPUTS,
     Recipe,
     Versions,
     build_arguments,
@@ -34,7 +34,6 @@ def context(tmp_path: Path) -> Path:
     """A small folder to build."""
     for name, text in {
         "Dockerfile": "FROM base\nCOPY trainer /trainer\n",
-        ".dockerignore": "*\n!trainer\n**/__pycache__\n",
         "trainer/work.py": "print(1)\n",
         "trainer/__pycache__/work.pyc": "x",
         "notes.txt": "mine",
@@ -54,7 +53,6 @@ def change(name: str, text: str) -> Callable[[Path], object]:
         pytest.param(change("trainer/work.py", "print(2)\n"), id="content"),
         pytest.param(change("trainer/more.py", ""), id="new file"),
         pytest.param(change("Dockerfile", "FROM other\n"), id="Dockerfile"),
-        pytest.param(change(".dockerignore", "*\n!trainer\n"), id="what is let through"),
         pytest.param(lambda folder: (folder / "trainer/work.py").rename(folder / "trainer/job.py"), id="name"),
         pytest.param(lambda folder: (folder / "trainer/work.py").chmod(0o755), id="mode"),
         pytest.param(lambda folder: (folder / "trainer/link").symlink_to("work.py"), id="link"),
@@ -74,7 +72,6 @@ def test_the_tag_changes_with_every_input(context: Path, touch: Callable[[Path],
         pytest.param(lambda folder: os.utime(folder / "trainer/work.py", (1, 1)), id="time of change"),
         pytest.param(change("notes.txt", "more"), id="a file that is not sent"),
         pytest.param(change("trainer/__pycache__/work.pyc", "y"), id="bytecode"),
-        pytest.param(change(".dockerignore", "# words\n*\n!trainer\n**/__pycache__\n"), id="a comment in the rules"),
         pytest.param(lambda folder: (folder / "trainer/empty").mkdir(), id="an empty folder"),
     ],
 )
@@ -106,31 +103,12 @@ def test_a_folder_without_a_dockerfile_is_refused_with_its_name(tmp_path: Path) 
         content_hash(tmp_path, ARGUMENTS)
 
 
-@pytest.mark.parametrize(
-    ("rules", "path", "excluded"),
-    [
-        ("*.md", "README.md", True),
-        ("*.md", "docs/README.md", False),
-        ("**/*.md", "docs/a/README.md", True),
-        ("**/*.md", "README.md", True),
-        ("*.md\n!README.md", "README.md", False),
-        ("!README.md\n*.md", "README.md", True),
-        ("docs", "docs/a/b.txt", True),
-        ("/docs/", "docs/b.txt", True),
-        ("docs/**", "docs/a/b.txt", True),
-        ("do?s", "docs/a", True),
-        ("a[0-9].txt", "a7.txt", True),
-        ("a[0-9].txt", "ab.txt", False),
-        ("# docs", "docs", False),
-        (r"\#a", "#a", True),
-        ("a.b", "axb", False),
-        ("*\n!data/mnist.npz", "data/other.npz", True),
-        ("*\n!data/mnist.npz", "data/mnist.npz", False),
-        ("*\n!trainer\n**/__pycache__", "trainer/a/__pycache__/x.pyc", True),
-    ],
-)
-def test_dockerignore_is_read_as_docker_reads_it(rules: str, path: str, excluded: bool) -> None:
-    assert Ignore(rules).excludes(path) is excluded
+def test_docker_gets_exactly_the_inputs_of_the_tag() -> None:
+    lines = (IMAGE / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    inputs = [name.removesuffix("/**/*") for name in INPUTS if name != "Dockerfile"]
+
+    assert rules == ["*", *(f"!{name}" for name in inputs), "**/__pycache__", "**/*.pyc"]
 
 
 def test_exactly_what_the_dockerfile_copies_goes_into_the_real_image() -> None:
