@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "image")]  # run as a file, Python looks in docs/ alone
+
+from fixtures.settings.kubernetes import KUBERNETES_OPTIONS  # noqa: E402
+from fixtures.settings.option import Option  # noqa: E402
+from fixtures.settings.settings import ALL_OPTIONS, OPTIONS  # noqa: E402
+
 DOCS = ROOT / "docs"
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -57,7 +64,32 @@ def _summary(file: Path) -> str:
     return lines[0].replace("|", "\\|") if lines else ""
 
 
-PARTS: Mapping[str, Callable[[], str]] = {"modules": modules}
+def options_table(options: Iterable[Option]) -> str:
+    """Return a table of options: the flag, its default, what it does, and its other names."""
+    rows = [_option_row(option) for option in options]
+    return "\n".join(["| option | default | meaning | environment | ini |", "|---|---|---|---|---|", *rows, ""])
+
+
+def _option_row(option: Option) -> str:
+    meaning = option.help
+    if option.choices:
+        meaning += f": {', '.join(f'`{choice}`' for choice in option.choices)}"
+    flag = f"{option.flag}={option.metavar}" if option.metavar else option.flag
+    cells = (_code(flag), _code(option.default), meaning.replace("|", "\\|"), _code(option.env), _code(option.dest))
+    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+
+
+def _code(text: str | None) -> str:
+    return f"`{text}`" if text else ""
+
+
+MONITORING = ("monitoring", "grafana_password", "grafana_port", "prometheus_image", "grafana_image")
+PARTS: Mapping[str, Callable[[], str]] = {
+    "modules": modules,
+    "options": lambda: options_table(OPTIONS),
+    "kubernetes-options": lambda: options_table(KUBERNETES_OPTIONS),
+    "monitoring-options": lambda: options_table(option for option in ALL_OPTIONS if option.dest in MONITORING),
+}
 
 if __name__ == "__main__":
     main()
