@@ -10,6 +10,7 @@ from statistics import median
 
 import numpy as np
 
+from trainer.cgroup import memory_limit
 from trainer.result import Hardware
 
 GIB = 1 << 30
@@ -20,9 +21,7 @@ NUMBERS = 1 << 16
 
 def hardware(root: Path = Path("/")) -> Hardware:
     """The machine of this process, as its own system shows it."""
-    limits = (root / "sys/fs/cgroup/memory.max", root / "sys/fs/cgroup/memory/memory.limit_in_bytes")
-    allotted = [int(text) for text in map(_text, limits) if text.isdigit()]
-    memory = min([_memory(root), *allotted])
+    memory = min(_memory(root), memory_limit(root) or _memory(root))
     return Hardware(_cpu(root), platform.machine(), os.cpu_count() or 1, round(memory / GIB))
 
 

@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trainer.cgroup import throttled, throttled_share
 from trainer.progress import Progress
-
-CGROUP = Path("/sys/fs/cgroup")
 
 
 class Telemetry:
@@ -54,13 +53,13 @@ class Telemetry:
         """
         if self._to is None:
             return show
-        throttled, busy = Throttling(), Busy()
+        throttling, busy = Throttling(), Busy()
 
         def progress(event: Mapping[str, object]) -> None:
             show(event)
             if event.get("phase") == "train" and "epoch" in event:
                 figures = rank_figures(event, world_size, batch_size)
-                self.send("epoch", rank=rank, **figures, throttled=throttled.share(), cpus=busy.cpus())
+                self.send("epoch", rank=rank, **figures, throttled=throttling.share(), cpus=busy.cpus())
 
         return progress
 
@@ -84,23 +83,16 @@ def rank_figures(event: Mapping[str, Any], world_size: int, batch_size: int) -> 
 
 
 class Throttling:
-    """How often this process's control group has used up its CPU quota, between two questions."""
+    """How often this process's control groups have used up their CPU quota, between two questions."""
 
-    def __init__(self, cgroup: Path = CGROUP) -> None:
-        self._file = next((each for each in (cgroup / "cpu.stat", cgroup / "cpu" / "cpu.stat") if each.is_file()), None)
-        self._before = self._read()
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._before = throttled(root)
 
     def share(self) -> float | None:
         """Share of the quota's periods since the last question that were throttled; None without a quota."""
-        before, self._before = self._before, self._read()
-        periods = self._before[0] - before[0]
-        return (self._before[1] - before[1]) / periods if periods > 0 else None
-
-    def _read(self) -> tuple[int, int]:
-        if self._file is None:
-            return 0, 0
-        values = dict(line.split(None, 1) for line in self._file.read_text().splitlines())
-        return int(values.get("nr_periods", 0)), int(values.get("nr_throttled", 0))
+        before, self._before = self._before, throttled(self._root)
+        return throttled_share(before, self._before)
 
 
 class Busy:

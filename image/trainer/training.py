@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import data, model, schedule
+from trainer.cgroup import cpu_quota
 from trainer.collective import Collective, Delayed, connect
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
@@ -255,19 +256,7 @@ def means() -> ComputeResources:
         intra_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         inter_threads=tf.config.threading.get_inter_op_parallelism_threads(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        quota=_cpu_quota(Path("/sys/fs/cgroup")),
+        quota=cpu_quota(),
         niceness=os.getpriority(os.PRIO_PROCESS, 0),
         onednn=os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
     )
-
-
-def _cpu_quota(cgroup: Path) -> float | None:
-    """CPUs by the cgroup's quota, version 2 or 1; None without one."""
-    unified, v1 = cgroup / "cpu.max", cgroup / "cpu"
-    if unified.is_file():
-        quota, period = unified.read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    if (v1 / "cpu.cfs_quota_us").is_file():
-        limit = int((v1 / "cpu.cfs_quota_us").read_text())
-        return None if limit < 0 else limit / int((v1 / "cpu.cfs_period_us").read_text())
-    return None

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fixtures.clusters.contract import Cluster, Provider
+from fixtures.clusters.contract import Cluster, ManagedProvider
 from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
@@ -110,7 +110,7 @@ def harness(place: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.stdout.close()
 
 
-def here(provider: Provider) -> frozenset[int]:
+def here(provider: ManagedProvider) -> frozenset[int]:
     """The processes of a cluster on this machine."""
     found = provider.processes()
     assert found is not None
@@ -143,7 +143,7 @@ class TestProvider:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def provider(cls, kind: str, place: Path) -> Iterator[Provider]:
+    def provider(cls, kind: str, place: Path) -> Iterator[ManagedProvider]:
         if kind == "fake":
             yield FakeProvider(WORKERS, 1)
             return
@@ -164,10 +164,10 @@ class TestProvider:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def cluster(cls, provider: Provider) -> Cluster:
+    def cluster(cls, provider: ManagedProvider) -> Cluster:
         return provider.up(lambda line: None)
 
-    def test_before_it_is_up_nothing_runs_and_preflight_finds_nothing_missing(self, provider: Provider) -> None:
+    def test_before_it_is_up_nothing_runs_and_preflight_finds_nothing_missing(self, provider: ManagedProvider) -> None:
         assert provider.preflight() == ()
         assert provider.trouble()
         assert here(provider) == frozenset()
@@ -182,17 +182,17 @@ class TestProvider:
         assert cluster.token
         assert cluster.token not in repr(cluster)
 
-    def test_a_cluster_that_is_up_is_healthy(self, provider: Provider, cluster: Cluster) -> None:
+    def test_a_cluster_that_is_up_is_healthy(self, provider: ManagedProvider, cluster: Cluster) -> None:
         assert not provider.trouble()
 
-    def test_every_node_has_the_same_trainer(self, provider: Provider, cluster: Cluster) -> None:
-        digests = provider.load_image(lambda line: None)
+    def test_every_node_has_the_same_trainer(self, cluster: Cluster) -> None:
+        digests = cluster.image
 
         assert set(digests) == {node.name for node in cluster.nodes}
         assert len(set(digests.values())) == 1
 
     def test_a_job_runs_on_the_node_that_has_cpus_in_an_environment_of_ours(
-        self, kind: str, provider: Provider, cluster: Cluster
+        self, kind: str, provider: ManagedProvider, cluster: Cluster
     ) -> None:
         if kind == "fake":
             return
@@ -221,13 +221,13 @@ class TestProvider:
         assert "RAY_ADDRESS=10.255.255.1:6379" not in lines
         assert "OMP_NUM_THREADS=7" not in lines
 
-    def test_everything_listens_on_loopback_only(self, kind: str, provider: Provider, cluster: Cluster) -> None:
+    def test_everything_listens_on_loopback_only(self, kind: str, provider: ManagedProvider, cluster: Cluster) -> None:
         addresses = {address.removeprefix("::ffff:") for address, _ in listening(here(provider))}
 
         assert addresses == (set() if kind == "fake" else {"127.0.0.1"})
 
     def test_what_trains_goes_before_what_only_coordinates(
-        self, kind: str, provider: Provider, cluster: Cluster
+        self, kind: str, provider: ManagedProvider, cluster: Cluster
     ) -> None:
         if kind == "fake":
             return
@@ -243,7 +243,7 @@ class TestProvider:
         assert not group.exists() or group.read_text().split()[-1] == "10"
 
     def test_a_second_cluster_beside_it_is_another_one_and_ends_when_its_harness_is_killed(
-        self, kind: str, provider: Provider, place: Path, harness: Callable[..., subprocess.Popen[str]]
+        self, kind: str, provider: ManagedProvider, place: Path, harness: Callable[..., subprocess.Popen[str]]
     ) -> None:
         if kind == "fake":
             return
@@ -262,7 +262,9 @@ class TestProvider:
         assert not any(alive(pid) for pid in members), line
         assert not provider.trouble()
 
-    def test_evidence_is_written_without_the_token(self, provider: Provider, cluster: Cluster, tmp_path: Path) -> None:
+    def test_evidence_is_written_without_the_token(
+        self, provider: ManagedProvider, cluster: Cluster, tmp_path: Path
+    ) -> None:
         provider.collect_evidence(tmp_path / "evidence")
 
         files = list((tmp_path / "evidence").iterdir())
@@ -271,7 +273,7 @@ class TestProvider:
         assert sum(file.stat().st_size for file in files) < 6_000_000
 
     def test_while_it_is_up_its_status_lacks_nothing_and_tells_no_token(
-        self, provider: Provider, cluster: Cluster
+        self, provider: ManagedProvider, cluster: Cluster
     ) -> None:
         status = provider.status()
 
@@ -279,11 +281,11 @@ class TestProvider:
         assert status.dashboard == cluster.dashboard
         assert cluster.token not in repr(status)
 
-    def test_what_it_runs_on_is_stopped_or_the_reason_is_known(self, kind: str, provider: Provider) -> None:
+    def test_what_it_runs_on_is_stopped_or_the_reason_is_known(self, kind: str, provider: ManagedProvider) -> None:
         assert bool(provider.unstoppable) == (kind == "local")
 
     def test_down_leaves_nothing_and_can_be_repeated(
-        self, kind: str, provider: Provider, cluster: Cluster, place: Path
+        self, kind: str, provider: ManagedProvider, cluster: Cluster, place: Path
     ) -> None:
         pids = here(provider)
         ports = listening(pids)

@@ -70,8 +70,8 @@ def test_there_is_one_worker_pod_for_each_worker_on_as_many_nodes_as_there_are(
     assert len({pod["spec"]["nodeName"] for pod in pods}) == min(workers, len(api.list("Node")))
 
 
-def test_every_node_has_the_same_image_by_its_own_list(provider: Provider, cluster: Cluster) -> None:
-    digests = provider.load_image(print)
+def test_every_node_has_the_same_image_by_its_own_list(cluster: Cluster) -> None:
+    digests = cluster.image
 
     assert len(set(digests.values())) == 1
     assert all(digest.startswith("sha256:") for digest in digests.values())

@@ -82,7 +82,7 @@ def test_the_handle_is_what_the_rest_of_the_harness_needs(world: World) -> None:
     assert [name for name, _ in cluster.phases] == [
         "minikube", "operator", "image", "RayCluster", "dashboard", "network",
     ]  # fmt: skip
-    assert provider.load_image(world.said.append) == {"a": DIGEST}
+    assert cluster.image == {"a": DIGEST}
     assert provider.trouble() == ""
 
 
@@ -97,10 +97,10 @@ def test_pods_pull_nothing_that_was_imported_and_ask_for_less_with_overcommit(wo
 def test_where_the_nodes_pull_the_image_the_pods_tell_which_one_they_run(world: World) -> None:
     provider = world.provider(supply=ImageDistribution(world, imported=False, digests=False))
 
-    provider.up(world.said.append)
+    cluster = provider.up(world.said.append)
 
     assert world.server.pods()[0]["spec"]["containers"][0]["imagePullPolicy"] == "IfNotPresent"
-    assert provider.load_image(world.said.append) == {"a": DIGEST}
+    assert cluster.image == {"a": DIGEST}
 
 
 def test_a_second_provider_adopts_what_was_kept_and_replaces_no_pod(world: World) -> None:

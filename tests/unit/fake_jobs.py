@@ -126,7 +126,7 @@ def experiment(
     cluster: Cluster = provider.up(lambda line: None)
     if cores is not None:
         cluster = replace(cluster, usable_cores=cores)
-    facts = cluster_facts("fake", cluster, {"worker-1": "f" * 64})
+    facts = cluster_facts("fake", cluster)
     write: Callable[[str], None] = (lambda text: None) if lines is None else lines.append
     display = Display(write, live=False, clock=lambda: jobs.now)
     return Experiment(

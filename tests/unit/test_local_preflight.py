@@ -19,7 +19,8 @@ from fixtures.clusters.ray_state import parse_nodes
 from fixtures.clusters.training_environment import UNWATCHED, trainer_digest
 from fixtures.errors import InfraError
 from fixtures.system import processes
-from fixtures.system.resources import GIB, Machine, cpu_quota, memory_limit
+from fixtures.system.resources import GIB, Machine
+from trainer.cgroup import cpu_quota, memory_left
 
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=8 * GIB, disk=50 * GIB)
 
@@ -144,9 +145,9 @@ def test_memory_is_what_the_cgroup_still_allows_and_cache_counts_as_free(tmp_pat
         },
     )
 
-    assert memory_limit(two) == 450
-    assert memory_limit(one) == 600
-    assert memory_limit(tmp_path) is None
+    assert memory_left(two) == 450
+    assert memory_left(one) == 600
+    assert memory_left(tmp_path) is None
 
 
 def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_is_named(

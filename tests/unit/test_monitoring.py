@@ -136,7 +136,7 @@ def test_without_monitoring_nobody_is_asked_and_no_job_is_submitted() -> None:
 
 
 def cluster(prometheus: Prometheus | None) -> Cluster:
-    return Cluster("http://x", "token", (), "python", "data", 2, 0, prometheus=prometheus)
+    return Cluster("http://x", "token", (), {}, "python", "data", 2, 0, prometheus=prometheus)
 
 
 class Exporter:

@@ -27,7 +27,7 @@ class Machine:
     """A machine whose clock, counters and processes a test moves by hand."""
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
-        self.proc, self.cgroup = root / "proc", root / "cgroup"
+        self.root = root
         self.now, self.times = 100.0, Times(1000.0, 1000.0, 50.0)
         self.seconds: dict[int, float] = {}
         self.ours: set[int] = set()
@@ -48,12 +48,12 @@ class Machine:
         return SimpleNamespace(pid=pid, cpu_times=cpu_times, create_time=lambda: 5.0)
 
     def write(self, file: str, text: str) -> None:
-        path = (self.proc if file.startswith(("pressure", "loadavg")) else self.cgroup) / file
+        path = self.root / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
     def watch(self) -> Watch:
-        return Watch(lambda: frozenset(self.ours), self.proc, self.cgroup)
+        return Watch(lambda: frozenset(self.ours), self.root)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_stolen_time_is_a_share_of_all_cpu_time(machine: Machine) -> None:
     assert watch.end().steal == pytest.approx(2 / 20)
 
 
-@pytest.mark.parametrize("file", ["cpu.stat", "cpu/cpu.stat"])
+@pytest.mark.parametrize("file", ["sys/fs/cgroup/cpu.stat", "sys/fs/cgroup/cpu/cpu.stat"])
 def test_throttling_is_a_share_of_the_periods_by_either_version_of_control_groups(machine: Machine, file: str) -> None:
     machine.write(file, "usage_usec 5\nnr_periods 100\nnr_throttled 10\n")
     watch = machine.watch()
@@ -88,8 +88,19 @@ def test_throttling_is_a_share_of_the_periods_by_either_version_of_control_group
     assert watch.end().throttled == pytest.approx(0.25)
 
 
+def test_throttling_by_a_quota_of_a_group_above_ours_is_seen(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "0::/outer/inner\n")
+    machine.write("sys/fs/cgroup/outer/inner/cpu.stat", "usage_usec 5\n")
+    machine.write("sys/fs/cgroup/outer/cpu.stat", "nr_periods 100\nnr_throttled 0\n")
+    watch = machine.watch()
+    machine.write("sys/fs/cgroup/outer/cpu.stat", "nr_periods 200\nnr_throttled 50\n")
+    machine.now += 10
+
+    assert watch.end().throttled == pytest.approx(0.5)
+
+
 def test_a_control_group_without_a_quota_tells_nothing(machine: Machine) -> None:
-    machine.write("cpu.stat", "usage_usec 5\nuser_usec 3\n")
+    machine.write("sys/fs/cgroup/cpu.stat", "usage_usec 5\nuser_usec 3\n")
     watch = machine.watch()
     machine.now += 10
 
@@ -97,9 +108,9 @@ def test_a_control_group_without_a_quota_tells_nothing(machine: Machine) -> None
 
 
 def test_memory_pressure_is_a_share_of_the_time(machine: Machine) -> None:
-    machine.write("pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\nfull total=0\n")
+    machine.write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\nfull total=0\n")
     watch = machine.watch()
-    machine.write("pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\nfull total=0\n")
+    machine.write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\nfull total=0\n")
     machine.now += 10
 
     assert watch.end().pressure == pytest.approx(0.15)
@@ -107,7 +118,7 @@ def test_memory_pressure_is_a_share_of_the_time(machine: Machine) -> None:
 
 def test_the_load_is_the_average_at_the_end_and_is_judged_by_no_limit(machine: Machine) -> None:
     watch = machine.watch()
-    machine.write("loadavg", "37.52 1.00 0.50 3/400 12345\n")
+    machine.write("proc/loadavg", "37.52 1.00 0.50 3/400 12345\n")
 
     found = watch.end()
 

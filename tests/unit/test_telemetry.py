@@ -100,7 +100,8 @@ def test_the_baseline_imports_no_ray_to_tell_of_its_epochs() -> None:
 
 
 def test_throttling_is_the_share_of_the_periods_since_the_last_question(tmp_path: Path) -> None:
-    stat = tmp_path / "cpu.stat"
+    stat = tmp_path / "sys/fs/cgroup/cpu.stat"
+    stat.parent.mkdir(parents=True)
     stat.write_text("usage_usec 5\nnr_periods 100\nnr_throttled 10\n")
     throttling = Throttling(tmp_path)
     stat.write_text("usage_usec 9\nnr_periods 300\nnr_throttled 60\n")
@@ -111,8 +112,9 @@ def test_throttling_is_the_share_of_the_periods_since_the_last_question(tmp_path
 
 def test_without_a_quota_there_is_no_share_of_throttling(tmp_path: Path) -> None:
     assert Throttling(tmp_path).share() is None
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.stat").write_text("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
+    stat = tmp_path / "sys/fs/cgroup/cpu/cpu.stat"
+    stat.parent.mkdir(parents=True)
+    stat.write_text("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
     assert Throttling(tmp_path).share() is None
 
 

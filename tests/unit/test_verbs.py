@@ -21,7 +21,7 @@ def test_up_keeps_the_cluster_and_says_what_is_there(desk: Desk, capsys: Say) ->
     assert max(desk.settings.workers) == 4
     said = capsys.readouterr()
     assert "whole      yes" in said.out
-    assert [line.split("s  ")[1] for line in said.err.splitlines()] == ["starting nothing", "loading nothing"]
+    assert [line.split("s  ")[1] for line in said.err.splitlines()] == ["starting nothing"]
 
 
 def test_up_again_is_no_harm(desk: Desk) -> None:
