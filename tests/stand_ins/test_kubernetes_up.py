@@ -54,7 +54,7 @@ def test_a_second_run_in_the_namespace_of_one_that_lives_gets_one_sentence_and_t
         second.up(world.said.append)
     second.down()
 
-    assert str(refused.value).count(". ") == 1
+    assert str(refused.value.cause).count(". ") == 0
     assert set(world.server.everything()) == there
     assert first.trouble() == ""
     first.down()

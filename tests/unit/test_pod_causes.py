@@ -51,6 +51,7 @@ def test_a_recorded_pod_that_may_not_pull_names_image_node_and_who_has_it() -> N
         "Image docker.io/rig/ray:2.60.0 is not on node rig-m02 (it is on rig), and pod t may not pull it.",
         "Import docker.io/rig/ray:2.60.0 into node rig-m02.",
         fatal=True,
+        see="image-not-on-node",
     )
 
 
@@ -136,6 +137,7 @@ def test_a_missing_secret_is_named_and_may_come_for_15_seconds() -> None:
         'CreateContainerConfigError (secret "e2e" not found).',
         "Create the secret e2e before the RayCluster.",
         fatal=False,
+        see="pod-not-started",
     )
     assert found(missing, seconds=16).fatal
 
@@ -166,7 +168,7 @@ def test_an_exit_code_is_explained(code: int, meaning: str) -> None:
     assert cause.cause == (
         f"Container ray-worker of pod {NAME} on node a ended once, at last with exit code {code} ({meaning})."
     )
-    assert cause.remedy == f"Read `kubectl logs {NAME} -c ray-worker --previous`."
+    assert cause.remedy.startswith(f"Read `kubectl logs {NAME} -c ray-worker --previous`.")
     assert cause.fatal is (code in (126, 127))
 
 
@@ -205,6 +207,7 @@ def test_out_of_memory_is_named_with_the_limit_of_the_container() -> None:
         "(2 times).",
         "Give its container a higher memory limit in manifests/raycluster.yaml.",
         fatal=True,
+        see="out-of-memory",
     )
 
 
