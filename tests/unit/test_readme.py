@@ -23,10 +23,15 @@ from fixtures.system import noise
 from trainer import data
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 PAGES = sorted(
-    [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("image/**/*.md"), *ROOT.glob("manifests/*.md")]
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("image/**/*.md"),
+        *ROOT.glob("manifests/*.md"),
+        *ROOT.glob("tests/data/*.md"),
+    ]
 )
 
 TARGETS = set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
@@ -137,16 +142,20 @@ def check_pytest(command: str, words: list[str], environ: dict[str, str], report
     return build(values, environ)
 
 
-def table(heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading of the README, without its header."""
-    rows = [line for line in section(heading).splitlines() if line.startswith("|")]
+def table(text: str) -> list[list[str]]:
+    """The cells of a text's only table, without its header."""
+    rows = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 
-def section(heading: str) -> str:
-    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert found is not None, f"README.md has no section {heading!r}"
+def section(page: str, heading: str) -> str:
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", read(page), re.MULTILINE | re.DOTALL)
+    assert found is not None, f"{page} has no section {heading!r}"
     return found[1]
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
 def anchors(page: Path) -> set[str]:
@@ -166,7 +175,7 @@ def test_every_command_is_one_that_make_or_pytest_accepts(page: Path, tmp_path: 
 
 
 def test_the_readme_has_the_two_commands_and_they_are_found() -> None:
-    found = [shlex.split(command, comments=True) for command in commands(README)]
+    found = [shlex.split(command, comments=True) for command in commands(read("README.md"))]
 
     assert ["make", "e2e"] in found
     assert ["make", "test"] in found
@@ -223,7 +232,7 @@ def test_every_option_is_in_a_table_of_the_docs_with_its_default() -> None:
 
 
 def test_the_table_of_verdicts_has_every_outcome_and_its_exit_codes() -> None:
-    rows = {row[0]: row[-1] for row in table("Verdicts")}
+    rows = {row[0]: row[-1] for row in table(section("README.md", "Verdicts"))}
 
     assert rows.keys() == {outcome.value for outcome in Outcome}
     for outcome in Outcome:
@@ -232,7 +241,7 @@ def test_the_table_of_verdicts_has_every_outcome_and_its_exit_codes() -> None:
 
 
 def test_the_numbers_of_the_measurement_are_those_of_the_code() -> None:
-    text = section("How it measures, and why the numbers can be trusted")
+    text = read("docs/METHOD.md")
     tolerance = {float(each) for each in re.findall(r"\b1e-\d+", text)}
 
     assert {work.PROBE_TOLERANCE, work.TRACE_TOLERANCE} <= tolerance
