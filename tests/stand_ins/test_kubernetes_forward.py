@@ -24,7 +24,7 @@ from fixtures.clusters.kubernetes.network.route import NodePort, reach
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
 from fixtures.measure.jobs import Timeouts as JobsPatience
-from fixtures.system import watchdog as leash
+from fixtures.system import watchdog
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 TOKEN = "t0ken"
@@ -332,18 +332,14 @@ def test_a_kubectl_that_ignores_the_request_to_end_is_ended_by_force(kubectl: St
         forward.start()  # the fixture asserts that nothing is left
 
 
-def test_ctrl_c_while_it_starts_leaves_nothing(kubectl: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    kubectl.mode("hang")
-    forward = PortForward(kubectl.target, TOKEN, HASTE)
-
-    def interrupt(_: float) -> bool:
-        wait_until(lambda: kubectl.pids != [], "a kubectl to leave behind")
+def test_ctrl_c_while_it_starts_leaves_nothing(kubectl: StandIn) -> None:
+    def interrupt(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(forward._answered, "wait", interrupt)
-
     with pytest.raises(KeyboardInterrupt):
-        forward.start()  # the fixture asserts that nothing is left
+        PortForward(kubectl.target, TOKEN, HASTE, interrupt).start()
+
+    assert len(kubectl.pids) == 1  # the fixture asserts that it is gone
 
 
 def test_an_end_of_the_harness_without_a_stop_leaves_no_kubectl(kubectl: StandIn) -> None:
@@ -381,13 +377,13 @@ def test_a_harness_that_is_killed_outright_leaves_no_kubectl(kubectl: StandIn) -
 
 def test_also_one_that_ignores_the_request_to_end(kubectl: StandIn) -> None:
     kubectl.mode("stubborn")
-    command = [sys.executable, "-I", "-S", leash.__file__, "0.1", str(kubectl.target.kubectl), "0:8265"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=dict(kubectl.target.environ)) as leashed:
-        wait_until(lambda: kubectl.pids != [], "a kubectl")
-        assert leashed.stdin is not None
-        leashed.stdin.close()  # as the kernel does for a starter that was killed
+    command = watchdog.arguments(0.1, [str(kubectl.target.kubectl), "0:8265"])
+    child = watchdog.Watchdog(command, kubectl.target.environ)
+    wait_until(lambda: kubectl.pids != [], "a kubectl")
 
-    assert leashed.returncode == -signal.SIGKILL
+    child.dismiss(20)  # closes its input, as the kernel does for a starter that was killed
+
+    assert child.code == -signal.SIGKILL
     wait_until(lambda: not any(map(psutil.pid_exists, kubectl.pids)), "no kubectl")
 
 

@@ -25,7 +25,7 @@ from fixtures.clusters.kubernetes.monitoring.monitoring import (
     manifests,
 )
 from fixtures.clusters.kubernetes.network import forward, route
-from fixtures.clusters.kubernetes.network.probe import grafana_silence
+from fixtures.clusters.kubernetes.network.probe import why_not_grafana
 from fixtures.clusters.kubernetes.network.routes import Routes
 from fixtures.clusters.kubernetes.watching import Watching
 from fixtures.errors import InfraError
@@ -262,14 +262,14 @@ def test_ray_is_told_where_a_browser_will_find_grafana(
 
 def test_grafana_is_forwarded_at_the_port_that_ray_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(route, "reach", lambda *given, **more: asked.append((given, more)))
+    monkeypatch.setattr(route, "reach", lambda *given: asked.append(given))
     way(None).grafana(lambda _: None)
 
-    ((host, node_port, target, token, _, patience), more) = asked[0]
+    host, node_port, target, token, _, timeouts, why_not = asked[0]
     assert (host, node_port, token) == (None, None, "")
     assert (target.service, target.port, target.local, target.page) == (GRAFANA, 3000, 30300, "Grafana")
-    assert more["answers"] is grafana_silence
-    assert patience.outage > 300, "a pod that is replaced is waited for"
+    assert why_not is why_not_grafana
+    assert timeouts.outage > 300, "a pod that is replaced is waited for"
 
 
 def answering(body: bytes) -> HTTPServer:
@@ -300,7 +300,7 @@ def answering(body: bytes) -> HTTPServer:
 def test_only_a_grafana_that_is_well_is_taken_for_grafana(body: bytes, said: str) -> None:
     server = answering(body)
     try:
-        assert grafana_silence(f"http://127.0.0.1:{server.server_address[1]}", "", (5, 5)) == said
+        assert why_not_grafana(f"http://127.0.0.1:{server.server_address[1]}", "", (5, 5)) == said
     finally:
         server.shutdown()
         server.server_close()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import http.server
 import json
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fixtures.cli import dashboard, logs
-from fixtures.cli.dashboard import Forwards
 from fixtures.clusters.contract import Dashboard
 from fixtures.errors import InfraError, UsageError
+from fixtures.system.ports import free_ports
+from fixtures.system.waiting import wait_while
 
 RAY = Dashboard("Ray", "http://127.0.0.1:8265", token="t0ken")
 GRAFANA = Dashboard(
@@ -72,55 +76,52 @@ def test_every_page_is_tried_though_the_first_does_not_open() -> None:
 
 
 @pytest.fixture
-def free_port() -> int:
-    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
-        return int(server.server_address[1])
-
-
-@pytest.fixture
-def served(free_port: int, tmp_path: Path) -> Dashboard:
-    """A page that a command leads to."""
+def served(tmp_path: Path) -> Dashboard:
+    """A page that a command leads to, which writes down its process id."""
     script = tmp_path / "forward.py"
     script.write_text(
-        "import http.server, sys\n"
+        "import http.server, os, pathlib, sys\n"
         "class H(http.server.BaseHTTPRequestHandler):\n"
         "    def do_GET(self): self.send_error(401)\n"
-        "http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), H).serve_forever()\n"
+        "server = http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), H)\n"
+        "pathlib.Path(sys.argv[2]).write_text(str(os.getpid()))\n"
+        "server.serve_forever()\n"
     )
-    return Dashboard("Ray", f"http://127.0.0.1:{free_port}", forward=f"{sys.executable} {script} {free_port}")
+    (port,) = free_ports(1)
+    command = f"{sys.executable} {script} {port} {tmp_path / 'pid'}"
+    return Dashboard("Ray", f"http://127.0.0.1:{port}", forward=command)
 
 
-def test_a_way_that_ends_is_opened_again_and_nothing_of_it_is_left(served: Dashboard) -> None:
-    said: list[str] = []
-    with Forwards((served, RAY), {}, said.append) as ways:
-        ways.await_pages(20)
-        ways._running[served.forward].kill()
-        ways._running[served.forward].wait()
-        ways.await_pages(20)
-        process = ways._running[served.forward]
+def test_a_way_that_ends_is_opened_again_and_nothing_of_it_is_left(served: Dashboard, tmp_path: Path) -> None:
+    lines: list[str] = []
+    with dashboard.forwarded((served, RAY), {}, 20, lines.append):
+        first = int((tmp_path / "pid").read_text())
+        os.kill(first, signal.SIGKILL)
+        assert wait_while(lambda: "" if lines else "a line about the outage", 20, every=0.02) == ""
+        second = int((tmp_path / "pid").read_text())
 
-    assert said == ["the way to Ray has ended (exit code -9); going on"]
-    assert process.poll() is not None
+    assert "no way to the page of Ray for " in lines[0]
+    assert second != first
+    assert not psutil.pid_exists(second)
 
 
-def test_a_way_that_leads_nowhere_is_an_error_with_the_command_to_try(free_port: int) -> None:
-    page = Dashboard("Ray", f"http://127.0.0.1:{free_port}", forward="sleep 30")
+def test_a_way_that_leads_nowhere_is_an_error_with_the_command(served: Dashboard) -> None:
+    page = replace(served, forward="sleep 30")
 
     with (
-        Forwards((page,), {"PATH": "/usr/bin:/bin"}, print) as ways,
-        pytest.raises(
-            InfraError, match=r"Ray does not answer at \S+ within 0 s\. Run it by hand to see more: sleep 30"
-        ),
+        pytest.raises(InfraError, match=r"sleep 30 brings no page of Ray: ConnectionError at \S+"),
+        dashboard.forwarded((page,), {}, 0.3, print),
     ):
-        ways.await_pages(0.3, lambda _: None)
-
-    assert ways._running["sleep 30"].poll() is not None
+        pytest.fail("it started")
 
 
-def test_a_way_whose_program_is_missing_is_an_error() -> None:
-    page = Dashboard("Ray", "http://127.0.0.1:1", forward="/nowhere/kubectl port-forward")
+def test_a_way_whose_program_is_missing_is_an_error(served: Dashboard) -> None:
+    page = replace(served, forward="/nowhere/kubectl port-forward")
 
-    with pytest.raises(InfraError, match="/nowhere/kubectl cannot be started: "), Forwards((page,), {}, print):
+    with (
+        pytest.raises(InfraError, match="/nowhere/kubectl cannot be started: "),
+        dashboard.forwarded((page,), {}, 20, print),
+    ):
         pytest.fail("it started")
 
 
