@@ -180,7 +180,8 @@ def test_an_exporter_that_fails_is_told_and_the_run_goes_on() -> None:
     with monitored(cluster(Prometheus(Played())), played(exporter), said.append) as found:
         assert found.address == ""
     assert said == [
-        "the trials' own figures are not exported: the exporter ended FAILED: No module named trainer.exporter"
+        "the trials' own figures are not exported: the exporter ended FAILED: No module named trainer.exporter "
+        "(see TROUBLESHOOTING: monitoring-not-started)"
     ]
 
 

@@ -129,7 +129,7 @@ def test_an_accuracy_below_the_one_asked_for_is_a_regression_that_names_the_side
     verdict = judge(run(*FAST, accuracy=trials)).verdict
 
     assert verdict.outcome is Outcome.REGRESSION
-    assert verdict.why == "The test accuracy of baseline is 0.9790 after 2 epochs, below the 0.98 asked for."
+    assert "The test accuracy of baseline is 0.9790 after 2 epochs, below the 0.98 asked for." in verdict.why
 
 
 def test_an_accuracy_that_is_missing_is_a_regression_and_no_zero() -> None:
@@ -138,7 +138,7 @@ def test_an_accuracy_that_is_missing_is_a_regression_and_no_zero() -> None:
     verdict = judge(run(*FAST, accuracy=trials)).verdict
 
     assert verdict.outcome is Outcome.REGRESSION
-    assert verdict.why == "Rank 0 handed over no test accuracy (got None)."
+    assert verdict.why.startswith("Rank 0 handed over no test accuracy (got None).")
 
 
 def test_unequal_work_in_any_round_is_a_regression_whatever_the_speed_and_shows_none() -> None:
