@@ -23,8 +23,8 @@ def codes() -> Iterator[str]:
             yield from re.findall(r"see TROUBLESHOOTING: ([^{)]+)\)", source)
             for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.keyword) and node.arg == "see":
-                    parts = ast.walk(node.value)
-                    yield from (part.value for part in parts if isinstance(part, ast.Constant) and part.value)
+                    values = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
+                    yield from (str(value) for value in values if value)
 
 
 def test_each_code_has_one_entry_and_each_entry_is_named_by_an_error() -> None:
