@@ -44,7 +44,7 @@ def test_every_option_of_a_cluster_reaches_its_engine(tmp_path: Path) -> None:
     assert (minikube.profile, minikube.context) == ("mine", "mine")
     assert minikube.kubeconfig != file, "Minikube writes into a file of its own"
     assert isinstance(kind, KindEngine)
-    assert (kind.cluster, kind.context, kind.kubeconfig) == ("mine", "kind-mine", file)
+    assert (kind.profile, kind.context, kind.kubeconfig) == ("mine", "kind-mine", file)
     assert isinstance(context, ContextEngine)
     assert (context.context, context.kubeconfig) == ("prod", file)
     assert make_engine("context", KubernetesSettings(), environ).context is None
