@@ -56,9 +56,9 @@ def measured(entry: Entry, source: str) -> dict[Metric, list[float]]:
         raise UsageError(f"{source}: its workers were slowed down on purpose, which is no noise.")
     found = {}
     for metric in METRICS:
-        measure = entry.night.measures.get(metric)
+        measure = entry.sample.measures.get(metric)
         if measure is None:
-            why = entry.night.absent.get(metric, "it was not asked for.")
+            why = entry.sample.absent.get(metric, "it was not asked for.")
             raise MissingResultError(f"{source} has no {metric.label}: {why}")
         found[metric] = [round(value, 5) for value in (*measure.rounds, *measure.rerun)]
     return found
@@ -76,16 +76,16 @@ def together(runs: Sequence[tuple[Entry, str]]) -> list[dict[str, dict[str, Any]
         groups.setdefault(f"{entry.machine or 'unknown'}; {setting}", []).append((entry, source))
     found = []
     for machine, each in groups.items():
-        nights = [measured(entry, source) for entry, source in each]
+        samples = [measured(entry, source) for entry, source in each]
         ends = sorted({min(entry.at for entry, _ in each), max(entry.at for entry, _ in each)})
         by = f"pytest -m e2e --regression, {len(each)} run{'s' * (len(each) > 1)}, {' to '.join(ends)}"
         for metric in METRICS:
-            rounds = sum(len(night[metric]) for night in nights)
+            rounds = sum(len(sample[metric]) for sample in samples)
             if rounds < LEAST:
                 where = ", ".join(source for _, source in each)
                 raise UsageError(f"{where}: {rounds} clean rounds of the {metric.label}, {LEAST} are needed.")
         found.append(
-            {m.name: {"by": by, "machine": machine, "nights": [night[m] for night in nights]} for m in METRICS}
+            {m.name: {"by": by, "machine": machine, "nights": [sample[m] for sample in samples]} for m in METRICS}
         )
     return found
 

@@ -22,7 +22,7 @@ from fixtures.report.markdown import markdown
 from fixtures.report.past import past_chart
 from fixtures.report.past_table import past_table, past_words
 from fixtures.report.sentences import headline
-from tests.unit.nights import SPEEDUP, entry, equal_nights, night
+from tests.unit.samples import SPEEDUP, entry, equal_samples, sample
 from tests.unit.trials import SETTINGS, SPREAD, run, slowed, timing_round
 
 FAST = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in range(1, 7)]
@@ -36,9 +36,9 @@ def summary_of(measured: Run = run(*FAST, settings=ASKED)) -> Summary:  # noqa: 
 
 def chronicle(entries: Sequence[Entry], levels: bool = False) -> HistoryView:
     """What a history of these entries says beside the last of them."""
-    nights = [each.night for each in entries]
-    asked = nights[-1].measures if levels else ()
-    found = {metric: each for metric in asked if (each := level(nights[:-1], nights[-1], metric))}
+    samples = [each.sample for each in entries]
+    asked = samples[-1].measures if levels else ()
+    found = {metric: each for metric in asked if (each := level(samples[:-1], samples[-1], metric))}
     return HistoryView(tuple(series(entries, entries[-1].like)), 3, 0, str(entries[-1].machine), found)
 
 
@@ -91,15 +91,15 @@ def test_the_limit_of_the_gate_is_drawn_where_it_was_asked() -> None:
 
 
 def test_the_limit_is_where_the_gate_raises_its_alarm() -> None:
-    past, tonight = equal_nights(), night(20, 1.6)
-    found = level(past, tonight, SPEEDUP)
+    past, current = equal_samples(), sample(20, 1.6)
+    found = level(past, current, SPEEDUP)
 
     assert found is not None
     assert found.reference == pytest.approx(1.6, rel=0.001)
-    assert judge(past, night(20, found.limit * 0.999, rerun=found.limit * 0.999)).alarms != ()
-    assert judge(past, night(20, found.limit * 1.001, rerun=found.limit * 1.001)).alarms == ()
-    assert level(past[1:], tonight, SPEEDUP) is None
-    assert level(past, tonight, Metric("speedup", 4)) is None
+    assert judge(past, sample(20, found.limit * 0.999, rerun=found.limit * 0.999)).alarms != ()
+    assert judge(past, sample(20, found.limit * 1.001, rerun=found.limit * 1.001)).alarms == ()
+    assert level(past[1:], current, SPEEDUP) is None
+    assert level(past, current, Metric("speedup", 4)) is None
 
 
 def test_where_nothing_compares_that_is_said_and_nothing_drawn() -> None:

@@ -18,7 +18,7 @@ from fixtures.history.store import History
 from fixtures.report.__main__ import main
 from fixtures.report.results import result_files
 from tests.report.golden import assert_golden, structure
-from tests.unit.recorded import put_night
+from tests.unit.recorded import put_recorded
 
 Say = pytest.CaptureFixture[str]
 
@@ -30,27 +30,27 @@ def judged(reports: Path) -> Summary:
     return RunHistory(History(reports / FOLDER), None, asked=True).judged(made)
 
 
-def test_a_night_like_the_twelve_before_raises_no_alarm(tmp_path: Path) -> None:
-    night = judged(put_night(tmp_path, "equal"))
+def test_a_run_like_the_twelve_before_raises_no_alarm(tmp_path: Path) -> None:
+    sample = judged(put_recorded(tmp_path, "equal"))
 
-    assert night.judgement is not None
-    assert night.judgement.comparable == 12
-    assert night.judgement.alarms == ()
-    assert night.verdict.outcome is Outcome.PASS
-
-
-def test_a_night_whose_workers_were_delayed_is_a_regression_and_says_that_they_were(tmp_path: Path) -> None:
-    night = judged(put_night(tmp_path, "slowed"))
-
-    assert night.judgement is not None
-    assert ("speedup", "drop") in {(each.metric.name, each.kind) for each in night.judgement.findings}
-    assert night.verdict.outcome is Outcome.REGRESSION
-    assert night.settings.inject_slowdown == 0.15
-    assert night.run.rerun_from is not None, "it was seen again in a rerun of the same night"
+    assert sample.judgement is not None
+    assert sample.judgement.comparable == 12
+    assert sample.judgement.alarms == ()
+    assert sample.verdict.outcome is Outcome.PASS
 
 
-def test_the_page_and_the_markdown_of_a_night_with_its_history(tmp_path: Path, capsys: Say) -> None:
-    reports = put_night(tmp_path, "slowed")
+def test_a_run_whose_workers_were_delayed_is_a_regression_and_says_that_they_were(tmp_path: Path) -> None:
+    sample = judged(put_recorded(tmp_path, "slowed"))
+
+    assert sample.judgement is not None
+    assert ("speedup", "drop") in {(each.metric.name, each.kind) for each in sample.judgement.findings}
+    assert sample.verdict.outcome is Outcome.REGRESSION
+    assert sample.settings.inject_slowdown == 0.15
+    assert sample.run.rerun_from is not None, "it was seen again in a rerun of the same night"
+
+
+def test_the_page_and_the_markdown_of_a_run_with_its_history(tmp_path: Path, capsys: Say) -> None:
+    reports = put_recorded(tmp_path, "slowed")
 
     assert main([str(reports)]) == 0
 
@@ -61,7 +61,7 @@ def test_the_page_and_the_markdown_of_a_night_with_its_history(tmp_path: Path, c
 
 
 def test_the_page_and_the_markdown_of_a_comparison(tmp_path: Path, capsys: Say) -> None:
-    runs = [str(put_night(tmp_path / name, name)) for name in ("equal", "slowed")]
+    runs = [str(put_recorded(tmp_path / name, name)) for name in ("equal", "slowed")]
 
     assert main(["compare", *runs, "--output", str(tmp_path)]) == 1
 
@@ -71,6 +71,6 @@ def test_the_page_and_the_markdown_of_a_comparison(tmp_path: Path, capsys: Say) 
 
 
 def test_the_summary_of_a_nightly_job(tmp_path: Path) -> None:
-    results = result_files(judged(put_night(tmp_path, "slowed")))["comparison.json"]
+    results = result_files(judged(put_recorded(tmp_path, "slowed")))["comparison.json"]
 
     assert_golden("nightly.md", nightly_summary(json.loads(json.dumps(results))))

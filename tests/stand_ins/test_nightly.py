@@ -23,7 +23,7 @@ from fixtures.cli.nightly import AUTHOR, MEASUREMENT, Action, Issue, annotation,
 from fixtures.history.regression import with_history
 from fixtures.report.results import result_files
 from tests.unit import trials
-from tests.unit.nights import SPEEDUP
+from tests.unit.samples import SPEEDUP
 from tests.unit.trials import SPREAD, timing_round
 
 ROOT = Path(__file__).parents[2]
@@ -270,7 +270,7 @@ def test_a_run_with_an_injected_slowdown_touches_no_issue(tmp_path: Path, api: A
     assert api.asked == []
 
 
-def test_a_night_without_results_opens_an_issue_that_says_so(tmp_path: Path, api: Api) -> None:
+def test_a_run_without_results_opens_an_issue_that_says_so(tmp_path: Path, api: Api) -> None:
     assert follow(tmp_path / "nothing", api) == 0
 
     _, (_, _, body) = api.asked

@@ -19,7 +19,7 @@ from fixtures.history.regression import RunHistory, with_history
 from fixtures.history.store import History
 from fixtures.report.terminal import comparison_block
 from tests.unit.fake_jobs import FakeJobs, ended, experiment, honest, names, noise
-from tests.unit.nights import SPEEDUP, TRAINING
+from tests.unit.samples import SPEEDUP, TRAINING
 from tests.unit.trials import SETTINGS, SPREAD, result, run, timing_round, with_all_ranks
 from trainer.result import Hardware, TrialResult
 
@@ -48,20 +48,20 @@ def past(folder: Path, *, asked: bool = True) -> RunHistory:
     return RunHistory(History(folder), folder, asked)
 
 
-def dated(measured: Run, night: int) -> Run:
+def dated(measured: Run, sample: int) -> Run:
     """The run, so many days later."""
 
     def later(each: Measurement) -> Measurement:
-        return replace(each, submitted_at=each.submitted_at + 86_400 * night, ended_at=each.ended_at + 86_400 * night)
+        return replace(each, submitted_at=each.submitted_at + 86_400 * sample, ended_at=each.ended_at + 86_400 * sample)
 
     return replace(measured, measurements=tuple(later(each) for each in measured.measurements))
 
 
-def with_past(folder: Path, nights: int = REFERENCE) -> RunHistory:
+def with_past(folder: Path, samples: int = REFERENCE) -> RunHistory:
     made = past(folder)
     measured = experiment(FakeJobs(fast), NIGHTLY).run()
-    for night in range(nights):
-        assert made.keep(summarise(dated(measured, night), SPREAD), {"benchmarks": []})
+    for sample in range(samples):
+        assert made.keep(summarise(dated(measured, sample), SPREAD), {"benchmarks": []})
     return made
 
 
@@ -193,8 +193,8 @@ def test_a_rerun_ends_with_its_budget_and_the_drop_stays_open(tmp_path: Path) ->
 # Without a past, or without being asked
 
 
-def test_without_enough_nights_the_verdict_says_that_it_compares_nothing(tmp_path: Path) -> None:
-    made = with_past(tmp_path, nights=3)
+def test_without_enough_runs_the_verdict_says_that_it_compares_nothing(tmp_path: Path) -> None:
+    made = with_past(tmp_path, samples=3)
     summary = judged(made, again(made, FakeJobs(worse)))
 
     assert summary.judgement is not None
@@ -212,7 +212,7 @@ def test_a_run_that_was_not_asked_to_compare_is_kept_all_the_same(tmp_path: Path
 
 
 def test_an_entry_holds_what_the_run_measured_on_what_and_with_what(tmp_path: Path) -> None:
-    made = with_past(tmp_path, nights=1)
+    made = with_past(tmp_path, samples=1)
 
     (found,), _ = made.history.read()
 
@@ -231,12 +231,12 @@ def test_an_entry_holds_what_the_run_measured_on_what_and_with_what(tmp_path: Pa
     assert (found.outcome, found.complete, len(found.rounds["2"])) == ("PASS", True, 6)
 
 
-def test_an_interrupted_run_is_kept_and_is_no_night(tmp_path: Path) -> None:
+def test_an_interrupted_run_is_kept_and_is_no_run(tmp_path: Path) -> None:
     made = past(tmp_path)
     cut = run(timing_round(1, 10.0, 5.5), failures=(Failure("run", "Infra", "Cut off.", ""),))
 
     assert made.keep(summarise(cut, SPREAD), {"benchmarks": []})
-    assert made.history.nights() == []
+    assert made.history.samples() == []
 
 
 # Findings and verdicts

@@ -23,17 +23,17 @@ def recorded() -> Run:
     return Run.from_json(recorded_text())
 
 
-NIGHTS = DATA / "nights.json.gz"
+HISTORY = DATA / "nights.json.gz"
 """The history of twelve nights of one afternoon, `--regression --rounds=6`, of one machine and one suite."""
-NIGHT = {"equal": DATA / "night-equal.json.gz", "slowed": DATA / "night-slowed.json.gz"}
+RECORDED = {"equal": DATA / "night-equal.json.gz", "slowed": DATA / "night-slowed.json.gz"}
 """Two more nights after them: one alike, and one whose workers were delayed by `--inject-slowdown=0.15`."""
 
 
-def put_night(folder: Path, name: str) -> Path:
+def put_recorded(folder: Path, name: str) -> Path:
     """A folder of reports as such a night left it: its measurements, and the history of the twelve before."""
     (folder / "results").mkdir(parents=True)
-    (folder / "results" / "measurements.json").write_bytes(gzip.decompress(NIGHT[name].read_bytes()))
+    (folder / "results" / "measurements.json").write_bytes(gzip.decompress(RECORDED[name].read_bytes()))
     (folder / "history").mkdir()
-    for file, entry in json.loads(gzip.decompress(NIGHTS.read_bytes())).items():
+    for file, entry in json.loads(gzip.decompress(HISTORY.read_bytes())).items():
         (folder / "history" / file).write_text(json.dumps(entry), encoding="utf-8")
     return folder

@@ -10,9 +10,9 @@ import pytest
 from fixtures.analysis.judgement import Judgement, Metric
 from fixtures.history.gate import MIN_ROUNDS, REFERENCE, RERUN_MOST, Reference, judge
 from fixtures.history.sample import Measure, Sample, estimate
-from tests.unit.nights import OVERHEAD, SPEEDUP, TRAINING, equal_nights, measure, night
+from tests.unit.samples import OVERHEAD, SPEEDUP, TRAINING, equal_samples, measure, sample
 
-PAST = equal_nights()
+PAST = equal_samples()
 
 
 def kinds(judgement: Judgement) -> list[tuple[Metric, str]]:
@@ -24,7 +24,7 @@ def without(of: Sample, *metrics: Metric, why: str = "") -> Sample:
     return replace(of, measures=left, absent=dict.fromkeys(metrics, why) if why else {})
 
 
-# One value a night
+# One value a run
 
 
 def test_a_wild_value_does_not_count_whichever_way_it_is_off() -> None:
@@ -44,16 +44,16 @@ def test_of_honest_values_all_count() -> None:
     assert estimate([5.0, 5.0, 5.0, 7.0]).value == 5.5  # half of them equal tells nothing about the others
 
 
-def test_more_rounds_in_a_night_make_no_more_nights() -> None:
+def test_more_rounds_in_a_run_make_no_more_runs() -> None:
     few, many = (
         Reference.of([replace(each.measures[SPEEDUP], rounds=each.measures[SPEEDUP].rounds * times) for each in PAST])
         for times in (1, 100)
     )
 
-    assert many.level_variance > 0.9 * few.level_variance  # what nights scatter is left, however long they are
+    assert many.level_variance > 0.9 * few.level_variance  # what runs scatter is left, however long they are
 
 
-def test_nights_that_scatter_more_widen_the_limits() -> None:
+def test_runs_that_scatter_more_widen_the_limits() -> None:
     calm = [measure(1.6) for _ in range(REFERENCE)]
     wild = [measure(1.6 * (1.08 if number % 2 else 0.92)) for number in range(REFERENCE)]
 
@@ -63,8 +63,8 @@ def test_nights_that_scatter_more_widen_the_limits() -> None:
 # Drops
 
 
-def test_an_equal_night_is_no_finding_and_says_what_would_be_one() -> None:
-    judgement = judge(PAST, night(20))
+def test_an_equal_run_is_no_finding_and_says_what_would_be_one() -> None:
+    judgement = judge(PAST, sample(20))
 
     assert judgement.findings == ()
     assert judgement.comparable == REFERENCE
@@ -79,15 +79,15 @@ def test_an_equal_night_is_no_finding_and_says_what_would_be_one() -> None:
 
 
 def test_a_drop_is_first_suspected_and_asks_for_more_rounds() -> None:
-    judgement = judge(PAST, night(20, 1.6 * 0.9))
+    judgement = judge(PAST, sample(20, 1.6 * 0.9))
 
     assert kinds(judgement) == [(SPEEDUP, "suspected")]
     assert judgement.rerun == 8  # quiet rounds: as many again are enough
     assert not judgement.alarms
 
 
-def test_a_drop_that_is_seen_again_in_the_same_night_is_an_alarm_that_names_the_commits() -> None:
-    judgement = judge([*PAST, night(15)], night(20, 1.6 * 0.9, rerun=1.6 * 0.9))
+def test_a_drop_that_is_seen_again_in_the_same_run_is_an_alarm_that_names_the_commits() -> None:
+    judgement = judge([*PAST, sample(15)], sample(20, 1.6 * 0.9, rerun=1.6 * 0.9))
 
     (alarm,) = judgement.alarms
     assert (alarm.metric, alarm.kind, alarm.first_bad, alarm.last_good) == (SPEEDUP, "drop", "commit20", "commit15")
@@ -98,36 +98,36 @@ def test_a_drop_that_is_seen_again_in_the_same_night_is_an_alarm_that_names_the_
 
 
 def test_a_drop_that_the_rerun_does_not_show_is_none() -> None:
-    judgement = judge(PAST, night(20, 1.6 * 0.85, rerun=1.6))
+    judgement = judge(PAST, sample(20, 1.6 * 0.85, rerun=1.6))
 
     assert judgement.findings == ()
     assert judgement.notes[0].startswith("Run again in the same night, the speedup")
 
 
 def test_a_drop_that_is_significant_but_smaller_than_the_factor_is_none() -> None:
-    still = [night(number) for number in range(REFERENCE)]
+    still = [sample(number) for number in range(REFERENCE)]
 
-    assert not judge(still, night(20, 1.6 * 0.965, rerun=1.6 * 0.965)).alarms
+    assert not judge(still, sample(20, 1.6 * 0.965, rerun=1.6 * 0.965)).alarms
 
 
-def test_a_drop_larger_than_the_factor_but_within_the_scatter_of_the_nights_is_none() -> None:
-    wild = [night(number, 1.6 * (1.08 if number % 2 else 0.92)) for number in range(REFERENCE)]
+def test_a_drop_larger_than_the_factor_but_within_the_scatter_of_the_runs_is_none() -> None:
+    wild = [sample(number, 1.6 * (1.08 if number % 2 else 0.92)) for number in range(REFERENCE)]
 
-    assert not judge(wild, night(20, 1.6 * 0.92, rerun=1.6 * 0.92)).alarms
+    assert not judge(wild, sample(20, 1.6 * 0.92, rerun=1.6 * 0.92)).alarms
 
 
 def test_noisy_rounds_ask_for_more_of_them_within_bounds() -> None:
     noisy = [
-        replace(each, measures={SPEEDUP: Measure((1.2, 2.0, 1.3, 1.9, 1.4, 1.8, 1.5, 1.7))}) for each in equal_nights()
+        replace(each, measures={SPEEDUP: Measure((1.2, 2.0, 1.3, 1.9, 1.4, 1.8, 1.5, 1.7))}) for each in equal_samples()
     ]
-    tonight = replace(night(20), measures={SPEEDUP: Measure((1.1, 1.8, 1.1, 1.7, 1.2, 1.6, 1.3, 1.5))})
+    current = replace(sample(20), measures={SPEEDUP: Measure((1.1, 1.8, 1.1, 1.7, 1.2, 1.6, 1.3, 1.5))})
 
-    assert judge(noisy, tonight).rerun == RERUN_MOST * 8
+    assert judge(noisy, current).rerun == RERUN_MOST * 8
 
 
 @pytest.mark.parametrize("slower", [TRAINING, OVERHEAD])
 def test_training_time_and_overhead_are_judged_too_where_less_is_better(slower: Metric) -> None:
-    bad = night(20, rerun=1.6)
+    bad = sample(20, rerun=1.6)
     value = 1.3 * {TRAINING: 40.0, OVERHEAD: 10.0}[slower]
     bad = replace(bad, measures={**bad.measures, slower: measure(value, value)})
 
@@ -139,11 +139,11 @@ def test_training_time_and_overhead_are_judged_too_where_less_is_better(slower: 
 
 
 def test_an_improvement_is_reported_and_never_a_failure() -> None:
-    judgement = judge(PAST, night(20, 1.6 * 1.2))
+    judgement = judge(PAST, sample(20, 1.6 * 1.2))
 
     assert kinds(judgement) == [(SPEEDUP, "improvement")]
     assert not judgement.alarms
-    assert not judgement.open
+    assert not judgement.findings[0].open
     assert judgement.findings[0].change == pytest.approx(0.2, abs=0.01)
 
 
@@ -151,11 +151,11 @@ def test_an_improvement_is_reported_and_never_a_failure() -> None:
 
 
 def bad(number: int, share: float = 0.88) -> Sample:
-    return night(number, 1.6 * share, rerun=1.6 * share)
+    return sample(number, 1.6 * share, rerun=1.6 * share)
 
 
-def test_a_step_that_lasts_names_the_night_in_which_it_came() -> None:
-    history = [*PAST, night(12), bad(13), bad(14)]
+def test_a_step_that_lasts_names_the_run_in_which_it_came() -> None:
+    history = [*PAST, sample(12), bad(13), bad(14)]
 
     (alarm,) = judge(history, bad(15)).alarms
 
@@ -164,14 +164,14 @@ def test_a_step_that_lasts_names_the_night_in_which_it_came() -> None:
 
 
 def test_an_outlier_that_is_gone_again_is_told_from_a_step() -> None:
-    judgement = judge([*PAST, night(12), bad(13)], night(14))
+    judgement = judge([*PAST, sample(12), bad(13)], sample(14))
 
     assert not judgement.alarms
     assert "The drop at commit13 was not seen again: a single outlier." in judgement.notes
 
 
 def test_a_new_drop_after_an_old_outlier_begins_at_the_new_one() -> None:
-    history = [*PAST, bad(12), *(night(number) for number in range(13, 17))]
+    history = [*PAST, bad(12), *(sample(number) for number in range(13, 17))]
 
     (alarm,) = judge(history, bad(17)).alarms
 
@@ -179,7 +179,7 @@ def test_a_new_drop_after_an_old_outlier_begins_at_the_new_one() -> None:
     assert "seen for the first night" in alarm.why
 
 
-def test_a_drop_right_after_the_reference_has_its_last_good_night_there() -> None:
+def test_a_drop_right_after_the_reference_has_its_last_good_run_there() -> None:
     (alarm,) = judge(PAST, bad(12)).alarms
 
     assert (alarm.first_bad, alarm.last_good) == ("commit12", "")
@@ -187,12 +187,12 @@ def test_a_drop_right_after_the_reference_has_its_last_good_night_there() -> Non
 
 
 def test_a_slow_drift_does_not_carry_the_reference_along() -> None:
-    nights = list(PAST)
+    samples = list(PAST)
     for step in range(1, 16):
-        tonight = bad(20 + step, 0.99**step)
-        if judge(nights, tonight).alarms:
+        current = bad(20 + step, 0.99**step)
+        if judge(samples, current).alarms:
             break
-        nights.append(tonight)
+        samples.append(current)
 
     assert 4 <= step <= 8
 
@@ -200,7 +200,7 @@ def test_a_slow_drift_does_not_carry_the_reference_along() -> None:
 # What cannot be compared
 
 
-def test_with_too_few_nights_the_gate_says_so_and_judges_nothing() -> None:
+def test_with_too_few_runs_the_gate_says_so_and_judges_nothing() -> None:
     judgement = judge(PAST[:3], bad(20))
 
     assert judgement.findings == ()
@@ -218,16 +218,16 @@ def test_another_machine_is_not_compared() -> None:
 
 
 def test_back_on_the_first_machine_its_own_history_counts() -> None:
-    history = [*PAST, *(replace(night(number, 0.8), like="there") for number in range(12, 16))]
+    history = [*PAST, *(replace(sample(number, 0.8), like="there") for number in range(12, 16))]
 
     assert judge(history, bad(20)).alarms
-    assert not judge(history, night(20)).alarms
+    assert not judge(history, sample(20)).alarms
 
 
-def test_a_metric_that_was_never_measured_is_told_and_one_that_is_new_waits_for_its_own_nights() -> None:
+def test_a_metric_that_was_never_measured_is_told_and_one_that_is_new_waits_for_its_own_runs() -> None:
     old = [without(each, TRAINING) for each in PAST]
 
-    judgement = judge(old, night(20))
+    judgement = judge(old, sample(20))
 
     assert judgement.findings == ()
     assert judgement.notes[-1].startswith(f"No comparable history yet: 0 of {REFERENCE} nights for the training time")
@@ -241,11 +241,11 @@ def test_a_metric_that_was_never_measured_is_told_and_one_that_is_new_waits_for_
         ("nothing was measured: no clean round.", "nothing measured", "The speedup of 2 workers: nothing was measured"),
     ],
 )
-@pytest.mark.parametrize("past", [PAST, PAST[:2]], ids=["full", "two nights"])
+@pytest.mark.parametrize("past", [PAST, PAST[:2]], ids=["full", "two samples"])
 def test_a_benchmark_that_is_gone_is_an_alarm_of_its_own(
     past: Sequence[Sample], why: str, kind: str, said: str
 ) -> None:
-    (alarm,) = judge(past, without(night(20), SPEEDUP, why=why)).alarms
+    (alarm,) = judge(past, without(sample(20), SPEEDUP, why=why)).alarms
 
     assert alarm.kind == kind
     assert alarm.why.startswith(said)
@@ -255,30 +255,32 @@ def test_a_benchmark_that_is_gone_is_an_alarm_of_its_own(
 def test_a_benchmark_that_ran_once_by_chance_is_not_missed() -> None:
     extra = replace(PAST[0], measures={**PAST[0].measures, Metric("speedup", 4): measure(2.5)})
 
-    assert not judge([extra, *PAST[1:]], night(20)).findings
+    assert not judge([extra, *PAST[1:]], sample(20)).findings
 
 
-def test_a_night_of_too_few_rounds_is_no_value_and_leaves_the_question_open() -> None:
-    short = {metric: Measure(each.rounds[: MIN_ROUNDS - 1]) for metric, each in night(20, 0.8).measures.items()}
+def test_a_run_of_too_few_rounds_is_no_value_and_leaves_the_question_open() -> None:
+    short = {metric: Measure(each.rounds[: MIN_ROUNDS - 1]) for metric, each in sample(20, 0.8).measures.items()}
 
-    judgement = judge(PAST, replace(night(20), measures=short))
+    judgement = judge(PAST, replace(sample(20), measures=short))
 
     assert {kind for _, kind in kinds(judgement)} == {"too few rounds"}
-    assert len(judgement.open) == 3
+    assert [finding.open for finding in judgement.findings] == [True] * 3
     assert not judgement.alarms
 
 
-def test_earlier_nights_of_too_few_rounds_do_not_make_a_reference() -> None:
-    short = [replace(each, measures={SPEEDUP: Measure(each.measures[SPEEDUP].rounds[:2])}) for each in equal_nights(30)]
+def test_earlier_runs_of_too_few_rounds_do_not_make_a_reference() -> None:
+    short = [
+        replace(each, measures={SPEEDUP: Measure(each.measures[SPEEDUP].rounds[:2])}) for each in equal_samples(30)
+    ]
 
-    assert "0 of" in judge(short, night(20)).notes[0]
+    assert "0 of" in judge(short, sample(20)).notes[0]
 
 
 def test_several_worker_counts_share_one_false_alarm_rate() -> None:
     def also_four(of: Sample, share: float = 1.0) -> Sample:
         return replace(of, measures={**of.measures, Metric("speedup", 4): measure(2.5 * share)})
 
-    alone = judge(PAST, night(20)).notes[0]
-    beside = judge([also_four(each) for each in PAST], also_four(night(20))).notes[0]
+    alone = judge(PAST, sample(20)).notes[0]
+    beside = judge([also_four(each) for each in PAST], also_four(sample(20))).notes[0]
 
     assert alone != beside  # the limit is wider

@@ -18,7 +18,7 @@ from fixtures.history.__main__ import main
 from fixtures.history.entry import SECTION, Commit, Entry, Machine
 from fixtures.history.gate import REFERENCE, judge
 from fixtures.history.store import History, read_commit, series
-from tests.unit.nights import HERE, OVERHEAD, SPEEDUP, TRAINING, entry
+from tests.unit.samples import HERE, OVERHEAD, SPEEDUP, TRAINING, entry
 from tests.unit.trials import SPREAD, run, timing_round
 
 SAVED = Path(__file__).parents[1] / "data" / "benchmark.json"
@@ -170,14 +170,14 @@ def test_an_entry_of_a_newer_schema_or_without_its_figures_is_named(
 
 def test_a_history_that_does_not_exist_is_empty(tmp_path: Path) -> None:
     assert History(tmp_path / "nowhere").read() == ([], [])
-    assert History(tmp_path / "nowhere").nights() == []
+    assert History(tmp_path / "nowhere").samples() == []
 
 
 # As the gate sees it
 
 
-def test_a_night_has_the_speedup_the_rescaled_training_time_and_the_overhead_of_each_round() -> None:
-    found = entry(1).night.measures
+def test_a_run_has_the_speedup_the_rescaled_training_time_and_the_overhead_of_each_round() -> None:
+    found = entry(1).sample.measures
 
     assert found[SPEEDUP].rounds[0] == pytest.approx(0.99 * 1.6)
     assert found[TRAINING].rounds[0] == pytest.approx(0.99 * 5.0 / 0.125)
@@ -189,7 +189,7 @@ def test_polluted_rounds_are_left_out_and_rerun_ones_kept_apart() -> None:
     of = entry(1)
     rounds = {name: tuple(replace(r, rerun=r.number > 6) for r in each) for name, each in of.rounds.items()}
 
-    found = replace(of, rounds=rounds, polluted={"1": "noise", "8": "noise"}).night.measures[SPEEDUP]
+    found = replace(of, rounds=rounds, polluted={"1": "noise", "8": "noise"}).sample.measures[SPEEDUP]
 
     assert (len(found.rounds), len(found.rerun)) == (5, 1)
 
@@ -201,20 +201,20 @@ def test_a_count_without_a_speedup_measured_nothing_however_long_it_ran(outcome:
     of = entry(1)
     compared = (replace(of.compared[0], outcome=outcome, why="Too few cores.", speedup=None),)
 
-    night = replace(of, compared=compared).night
+    sample = replace(of, compared=compared).sample
 
-    assert SPEEDUP not in night.measures
-    assert night.absent[SPEEDUP].startswith(why)
+    assert SPEEDUP not in sample.measures
+    assert sample.absent[SPEEDUP].startswith(why)
 
 
 def test_without_a_calibration_the_training_time_is_not_judged_and_the_rest_is() -> None:
     of = entry(1)
     rounds = {name: tuple(replace(r, calibration_seconds=None) for r in each) for name, each in of.rounds.items()}
 
-    night = replace(of, rounds=rounds).night
+    sample = replace(of, rounds=rounds).sample
 
-    assert set(night.measures) == {SPEEDUP, OVERHEAD}
-    assert night.absent[TRAINING] == "nothing was measured: no calibration was measured."
+    assert set(sample.measures) == {SPEEDUP, OVERHEAD}
+    assert sample.absent[TRAINING] == "nothing was measured: no calibration was measured."
 
 
 def test_versions_are_no_reason_to_forget_the_past_and_hardware_and_settings_are() -> None:
@@ -251,8 +251,8 @@ def test_the_series_of_a_plot_holds_comparable_complete_runs_in_order(tmp_path: 
     assert rows[0].commit == "01c0ffeec0ff"
 
 
-def test_a_run_that_was_cut_off_is_no_night(tmp_path: Path) -> None:
-    assert len(history(tmp_path, 2, complete=False).nights()) == 0
+def test_a_run_that_was_cut_off_is_no_run(tmp_path: Path) -> None:
+    assert len(history(tmp_path, 2, complete=False).samples()) == 0
     assert len(history(tmp_path, 2).read()[0]) == 4
 
 
@@ -263,13 +263,13 @@ def test_an_accepted_level_begins_a_new_reference(tmp_path: Path) -> None:
     made = history(tmp_path, REFERENCE)
     for number in range(REFERENCE + 1, 2 * REFERENCE + 1):
         made.add(entry(number, speedup=1.2), saved())
-    tonight = entry(30, speedup=1.2).night
-    assert judge(made.nights(), tonight).rerun
+    current = entry(30, speedup=1.2).sample
+    assert judge(made.samples(), current).rerun
 
     accepted = made.accept(f"{REFERENCE + 1:02d}c0ffee")
 
     assert accepted == entry(REFERENCE + 1, speedup=1.2)
-    judgement = judge(made.nights(), tonight)
+    judgement = judge(made.samples(), current)
     assert (judgement.comparable, judgement.rerun, judgement.findings) == (REFERENCE, 0, ())
 
 
@@ -286,7 +286,7 @@ def test_an_acceptance_that_was_cut_off_never_happened(tmp_path: Path) -> None:
     with (made.folder / "accepted.jsonl").open("a") as file:
         file.write('{"since": "2026-12')
 
-    assert len(made.nights()) == 2
+    assert len(made.samples()) == 2
 
 
 # The command line

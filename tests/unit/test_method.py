@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 from scipy.special import stdtrit
 
-from fixtures.history import gate
-from fixtures.history import sample as night
+from fixtures.history import gate, sample
 from fixtures.history.replay import Recorded
 from fixtures.history.sample import Estimate
-from tests.unit.nights import SPEEDUP
+from tests.unit.samples import SPEEDUP
 
 TEXT = (Path(__file__).parents[2] / "docs/METHOD.md").read_text(encoding="utf-8")
 ROUND = Recorded.load().scenario.deviations[SPEEDUP]
@@ -34,8 +33,8 @@ def test_the_interval_of_the_worked_example_is_students() -> None:
 
 def test_the_limit_of_the_worked_example_is_the_gates() -> None:
     of_rounds = ROUND**2 / ROUNDS
-    scatter = gate.DESIGN_NIGHTS**2 + of_rounds
-    reference = gate.Reference(0.0, gate.DESIGN_NIGHTS**2, ROUND**2, scatter / gate.REFERENCE)
+    scatter = gate.DESIGN_BETWEEN**2 + of_rounds
+    reference = gate.Reference(0.0, gate.DESIGN_BETWEEN**2, ROUND**2, scatter / gate.REFERENCE)
     error = reference.error(Estimate(0.0, 0.0, 74))
     alpha = gate.FALSE_ALARMS["speedup"] / (gate.HORIZON - gate.REFERENCE)
     quantile = float(stdtrit(gate.PRIOR + gate.REFERENCE - 1, 1 - alpha))
@@ -53,7 +52,7 @@ def test_the_constants_of_the_text_are_those_of_the_gate() -> None:
         f"histories of {gate.HORIZON} nights",
         f"3 of {gate.REFERENCE} nights",
     )
-    shown(f"{night.WILD} median absolute deviations", f"x {night.TO_DEVIATION}", f"counts like {gate.PRIOR} nights")
+    shown(f"{sample.WILD} median absolute deviations", f"x {sample.TO_DEVIATION}", f"counts like {gate.PRIOR} nights")
     shown(
         *(
             f"{share:.1%}".replace("%", " %") + f" to the {name}"

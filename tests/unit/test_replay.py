@@ -11,7 +11,7 @@ import pytest
 from fixtures.history.gate import judge
 from fixtures.history.replay import METRICS, Machine, Rate, Recorded, deviation, rates
 from fixtures.history.selftest import Files, entry_of, line
-from tests.unit.nights import SPEEDUP
+from tests.unit.samples import SPEEDUP
 
 RECORDED = Recorded.load()
 SCENARIO = RECORDED.scenario
@@ -41,7 +41,7 @@ def test_beyond_the_noise_it_was_designed_for_the_gate_promises_nothing() -> Non
 
 def test_equal_seeds_give_equal_rates_and_others_other_histories() -> None:
     one, same, other = (
-        Machine(SCENARIO, 0.02, np.random.default_rng((seed, 0))).night(0).measures[SPEEDUP].rounds
+        Machine(SCENARIO, 0.02, np.random.default_rng((seed, 0))).sample(0).measures[SPEEDUP].rounds
         for seed in (1, 1, 2)
     )
 
@@ -50,15 +50,15 @@ def test_equal_seeds_give_equal_rates_and_others_other_histories() -> None:
 
 
 def test_a_history_is_judged_alike_through_files_and_without_them(tmp_path: Path) -> None:
-    def nights(machine: Machine) -> list[str]:
-        past = [machine.night(number) for number in range(13)]
-        tonight = machine.night(13, 0.2)
-        first = judge(past, tonight)
-        final = judge(past, machine.again(tonight, first.rerun))
+    def samples(machine: Machine) -> list[str]:
+        past = [machine.sample(number) for number in range(13)]
+        current = machine.sample(13, 0.2)
+        first = judge(past, current)
+        final = judge(past, machine.again(current, first.rerun))
         return [f"{first.rerun} {each.kind} {each.change:.9f}" for each in (*first.findings, *final.alarms)]
 
     found = [
-        nights(Machine(SCENARIO, 0.02, np.random.default_rng(5), through=through))
+        samples(Machine(SCENARIO, 0.02, np.random.default_rng(5), through=through))
         for through in (None, Files(tmp_path))
     ]
 
@@ -67,11 +67,11 @@ def test_a_history_is_judged_alike_through_files_and_without_them(tmp_path: Path
     assert len(list(tmp_path.glob("*.json"))) == 15
 
 
-def test_what_a_file_holds_of_a_night_gives_its_figures_back() -> None:
+def test_what_a_file_holds_of_a_run_gives_its_figures_back() -> None:
     machine = Machine(SCENARIO, 0.02, np.random.default_rng(6))
-    made = machine.again(machine.night(0), 4)
+    made = machine.again(machine.sample(0), 4)
 
-    found = entry_of(made).night
+    found = entry_of(made).sample
 
     for metric in METRICS:
         assert found.measures[metric].rounds == pytest.approx(made.measures[metric].rounds)
@@ -79,8 +79,8 @@ def test_what_a_file_holds_of_a_night_gives_its_figures_back() -> None:
 
 
 def test_a_promise_that_is_not_kept_is_seen() -> None:
-    broken = Rate("any alarm", 0.02, 6, 100, most=0.05)
-    missed = Rate("a loss, caught", 0.02, 94, 100, least=0.95)
+    broken = Rate("any alarm", 6, 100, most=0.05)
+    missed = Rate("a loss, caught", 94, 100, least=0.95)
 
     assert (broken.kept, missed.kept) == (False, False)
     assert line(broken).endswith("at most 5.0%   NOT KEPT")

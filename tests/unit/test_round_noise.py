@@ -17,7 +17,7 @@ from fixtures.errors import MissingResultError, UsageError
 from fixtures.history.entry import Entry, Round
 from fixtures.history.replay import FILE, METRICS, Recorded, deviation
 from fixtures.history.store import History
-from tests.unit.nights import SPEEDUP, entry
+from tests.unit.samples import SPEEDUP, entry
 
 WOBBLE = (0.9, 1.1, 0.95, 1.05, 1.0, 1.0, 0.97, 1.03, 0.99, 1.01, 1.0, 1.0)
 
@@ -50,14 +50,14 @@ def test_the_noise_is_the_scatter_of_the_logarithms_of_the_rounds() -> None:
     assert list(map(len, found["overhead"]["nights"])) == [len(WOBBLE)]
 
 
-def test_the_rounds_of_a_night_scatter_about_its_own_level_whatever_other_nights_have() -> None:
+def test_the_rounds_of_a_run_scatter_about_its_own_level_whatever_other_runs_have() -> None:
     faster = {"0": run().rounds["0"], "2": tuple(replace(r, train_seconds=2.0) for r in run().rounds["2"])}
     short = {name: rounds[:6] for name, rounds in run().rounds.items()}
 
     (levels,) = together([(run(1), "one"), (run(2, rounds=faster), "two")])
     (halves,) = together([(run(1, rounds=short), "one"), (run(2, rounds=short), "two")])
 
-    # 23 and 22 degrees of freedom: a night gives one to its own mean.
+    # 23 and 22 degrees of freedom: a run gives one to its own mean.
     assert deviation(levels["speedup"]) == pytest.approx(stdev(map(math.log, WOBBLE)), rel=1e-3)
     assert deviation(halves["speedup"]) == pytest.approx(stdev(map(math.log, WOBBLE[:6])), rel=1e-3)
     assert levels["speedup"]["by"] == f"pytest -m e2e --regression, 2 runs, {run(1).at} to {run(2).at}"

@@ -1,4 +1,4 @@
-"""Nights and entries of a made-up history, for tests of the gate."""
+"""Samples and entries of a made-up history, for tests of the gate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def measure(value: float, rerun: float | None = None) -> Measure:
     return Measure(tuple(value * each for each in WOBBLE), again)
 
 
-def night(
+def sample(
     number: int,
     speedup: float = 1.6,
     *,
@@ -30,7 +30,7 @@ def night(
     rerun: float | None = None,
     like: str = "here",
 ) -> Sample:
-    """The night of a commit; a rerun finds another speedup and all else unchanged."""
+    """The sample of a commit; a rerun finds another speedup and all else unchanged."""
     again = rerun is not None
     measures = {
         SPEEDUP: measure(speedup, rerun),
@@ -40,9 +40,9 @@ def night(
     return Sample(like, f"commit{number:02d}", 86_400.0 * number, measures)
 
 
-def equal_nights(count: int = REFERENCE) -> list[Sample]:
-    """Nights of one speedup, 1 % apart."""
-    return [night(number, 1.6 * (1.005 if number % 2 else 0.995)) for number in range(count)]
+def equal_samples(count: int = REFERENCE) -> list[Sample]:
+    """Samples of one speedup, 1 % apart."""
+    return [sample(number, 1.6 * (1.005 if number % 2 else 0.995)) for number in range(count)]
 
 
 def entry(
