@@ -41,6 +41,10 @@ class FakeEngine:
         return self.says()
 
 
+def an_engine(*given: Any, **more: Any) -> Any:
+    return FakeEngine(*given, **more)
+
+
 class FakeTool(Tool):
     """A program that answers, fails or hangs."""
 
@@ -142,7 +146,7 @@ def tools(**more: Tool) -> dict[str, Tool]:
 
 
 def test_the_summary_comes_first_and_everything_else_is_there(api: Api, dashboard: Dashboard) -> None:
-    found = collect(api, tools(), NS, FakeEngine(says=lambda: {"minikube.txt": "Running"}), dashboard.address, TOKEN)
+    found = collect(api, tools(), NS, an_engine(says=lambda: {"minikube.txt": "Running"}), dashboard.address, TOKEN)
 
     assert next(iter(found)) == SUMMARY
     assert {
@@ -154,7 +158,7 @@ def test_the_summary_comes_first_and_everything_else_is_there(api: Api, dashboar
 
 
 def test_every_container_s_log_is_there_and_that_of_the_one_before_a_restart(api: Api, fake: FakeKubernetes) -> None:
-    found = collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+    found = collect(api, tools(), NS, an_engine(), None, TOKEN)
 
     logs = {each for each in found if each.startswith("log-")}
     assert len([each for each in logs if not each.endswith("-previous.txt")]) == len(
@@ -167,7 +171,7 @@ def test_every_container_s_log_is_there_and_that_of_the_one_before_a_restart(api
 def test_ray_s_own_logs_are_read_inside_the_pods_of_the_right_cluster(api: Api) -> None:
     kubectl = FakeTool("kubectl", lambda asked: "head" if "gcs_server.out" in asked[-1] else "worker")
 
-    found = collect(api, {"kubectl": kubectl}, NS, FakeEngine(), None, TOKEN)
+    found = collect(api, {"kubectl": kubectl}, NS, an_engine(), None, TOKEN)
 
     texts = {text for name, text in found.items() if name.startswith("ray-logs-")}
     assert texts == {"head", "worker"}
@@ -178,7 +182,7 @@ def test_ray_s_own_logs_are_read_inside_the_pods_of_the_right_cluster(api: Api) 
 def test_logs_by_hand_are_those_of_pods_of_ray_and_of_the_operator(api: Api, fake: FakeKubernetes) -> None:
     kubectl = FakeTool("kubectl", lambda asked: f"==> raylet.out <==\n{TOKEN}\n")
 
-    found = evidence.logs(api, kubectl, NS, FakeEngine(says=lambda: {"minikube.txt": "Running"}), TOKEN)
+    found = evidence.logs(api, kubectl, NS, an_engine(says=lambda: {"minikube.txt": "Running"}), TOKEN)
 
     assert {name.split("-")[0] for name in found} <= {"log", "ray", "events"}, "no engine, no job, no summary"
     for pod in sample("pods-auth.json")["items"]:
@@ -190,7 +194,7 @@ def test_logs_by_hand_are_those_of_pods_of_ray_and_of_the_operator(api: Api, fak
 
 def test_the_token_is_in_none_of_the_texts_and_sent_to_the_dashboard_only(api: Api, dashboard: Dashboard) -> None:
     found = collect(
-        api, tools(), NS, FakeEngine(says=lambda: {"e.txt": f"env RAY_AUTH_TOKEN={TOKEN}"}), dashboard.address, TOKEN
+        api, tools(), NS, an_engine(says=lambda: {"e.txt": f"env RAY_AUTH_TOKEN={TOKEN}"}), dashboard.address, TOKEN
     )
 
     assert dashboard.tokens == {f"Bearer {TOKEN}"}
@@ -199,13 +203,13 @@ def test_the_token_is_in_none_of_the_texts_and_sent_to_the_dashboard_only(api: A
 
 
 def test_no_secret_is_ever_asked_for(api: Api, fake: FakeKubernetes) -> None:
-    collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+    collect(api, tools(), NS, an_engine(), None, TOKEN)
 
     assert fake.asked("GET", "/secrets") == []
 
 
 def test_the_summary_names_the_first_bad_thing_and_the_versions(api: Api, dashboard: Dashboard) -> None:
-    found = collect(api, tools(), NS, FakeEngine(), dashboard.address, TOKEN)
+    found = collect(api, tools(), NS, an_engine(), dashboard.address, TOKEN)
 
     assert "**First bad thing (CRDs and operator):** There is no CRD rayclusters.ray.io." in found[SUMMARY]
     assert "Kubernetes v1.34.4" in found[SUMMARY]
@@ -214,7 +218,7 @@ def test_the_summary_names_the_first_bad_thing_and_the_versions(api: Api, dashbo
 
 
 def test_without_a_cluster_what_the_engine_says_is_still_there() -> None:
-    engine = FakeEngine(None, None, lambda: {"minikube-logs.txt": "exit code 48"})
+    engine = an_engine(None, None, lambda: {"minikube-logs.txt": "exit code 48"})
 
     found = collect(None, {"helm": FakeTool("helm")}, NS, engine, None, "")
 
@@ -227,7 +231,7 @@ def test_an_api_that_is_gone_is_asked_once_and_named(fake: FakeKubernetes, api: 
     fake.down = True
     fake.advance = lambda: None  # type: ignore[method-assign]
 
-    found = collect(api, tools(), NS, FakeEngine(), dashboard.address, TOKEN)
+    found = collect(api, tools(), NS, an_engine(), dashboard.address, TOKEN)
 
     assert "- Kubernetes API: The Kubernetes API at" in found[SUMMARY]
     assert {each.path for each in fake.requests} == {"/version"}
@@ -235,7 +239,7 @@ def test_an_api_that_is_gone_is_asked_once_and_named(fake: FakeKubernetes, api: 
 
 
 def test_a_dashboard_that_is_gone_is_asked_once_and_named(api: Api) -> None:
-    found = collect(api, tools(), NS, FakeEngine(), "http://127.0.0.1:1", TOKEN)
+    found = collect(api, tools(), NS, an_engine(), "http://127.0.0.1:1", TOKEN)
 
     assert "- Ray's dashboard: " in found[SUMMARY]
     assert "pods.json" in found
@@ -252,7 +256,7 @@ def raises(error: BaseException) -> Callable[..., Any]:
 def test_whatever_fails_is_named_and_the_rest_is_there(error: Exception, api: Api, dashboard: Dashboard) -> None:
     broken = {"kubectl": FakeTool("kubectl", raises(error)), "helm": FakeTool("helm", raises(error))}
 
-    found = collect(api, broken, NS, FakeEngine(says=raises(error)), dashboard.address, TOKEN)
+    found = collect(api, broken, NS, an_engine(says=raises(error)), dashboard.address, TOKEN)
 
     assert "- engine: " in found[SUMMARY]
     assert "- version of helm: " in found[SUMMARY]
@@ -263,7 +267,7 @@ def test_whatever_fails_is_named_and_the_rest_is_there(error: Exception, api: Ap
 def test_objects_without_what_they_should_have_lose_only_what_needs_it(api: Api, fake: FakeKubernetes) -> None:
     fake.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odd", "namespace": NS}})
 
-    found = collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+    found = collect(api, tools(), NS, an_engine(), None, TOKEN)
 
     assert "raycluster.json" in found
     assert SUMMARY in found
@@ -272,7 +276,7 @@ def test_objects_without_what_they_should_have_lose_only_what_needs_it(api: Api,
 def test_a_right_that_is_missing_costs_only_what_it_is_for(api: Api, fake: FakeKubernetes) -> None:
     fake.deny("list", "nodes")
 
-    found = collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+    found = collect(api, tools(), NS, an_engine(), None, TOKEN)
 
     assert "nodes.json" not in found
     assert "- nodes: This user may not list nodes" in found[SUMMARY]
@@ -287,7 +291,7 @@ def test_what_hangs_is_left_behind_at_the_deadline_and_named(api: Api) -> None:
         return {"late.txt": "late"}
 
     began = time.monotonic()
-    found = collect(api, tools(helm=FakeTool("helm", hang)), NS, FakeEngine(says=hang), None, TOKEN, deadline=0.5)
+    found = collect(api, tools(helm=FakeTool("helm", hang)), NS, an_engine(says=hang), None, TOKEN, deadline=0.5)
     took = time.monotonic() - began
     release.set()
 
@@ -300,7 +304,7 @@ def test_what_hangs_is_left_behind_at_the_deadline_and_named(api: Api) -> None:
 def test_huge_outputs_are_cut_each_and_all_together(api: Api) -> None:
     huge = {f"{each:03}.txt": f"{each:03} " * 53_000 for each in range(26)}
 
-    found = collect(api, tools(), NS, FakeEngine(says=lambda: huge), None, TOKEN)
+    found = collect(api, tools(), NS, an_engine(says=lambda: huge), None, TOKEN)
 
     assert all(len(text.encode()) <= FILE_BYTES for text in found.values())
     assert sum(len(text.encode()) for text in found.values()) <= TOTAL_BYTES
@@ -310,13 +314,13 @@ def test_huge_outputs_are_cut_each_and_all_together(api: Api) -> None:
 def test_a_summary_that_cannot_be_made_does_not_cost_the_rest(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "synopsis", raises(ZeroDivisionError("no")))
 
-    found = collect(api, tools(), NS, FakeEngine(), None, TOKEN)
+    found = collect(api, tools(), NS, an_engine(), None, TOKEN)
 
     assert found[SUMMARY] == "The summary could not be made: ZeroDivisionError: no\n"
     assert "pods.json" in found
 
 
 def test_a_program_that_is_not_installed_is_no_failure(api: Api) -> None:
-    found = collect(api, tools(kind=FakeTool("kind", found=False)), NS, FakeEngine(), None, TOKEN)
+    found = collect(api, tools(kind=FakeTool("kind", found=False)), NS, an_engine(), None, TOKEN)
 
     assert "version of kind" not in found[SUMMARY]

@@ -13,6 +13,7 @@ import pytest
 
 from fixtures.clusters.contract import Node
 from fixtures.clusters.kubernetes.access.api import Api
+from fixtures.clusters.kubernetes.raycluster import raycluster
 from fixtures.clusters.kubernetes.raycluster.raycluster import KubeRayCluster, unregistered, with_replicas
 from fixtures.clusters.ray_state import NodeState, parse_nodes
 from fixtures.errors import InfraError
@@ -186,7 +187,7 @@ def test_nodes_are_looked_at_less_often_than_pods(cluster: Cluster) -> None:
     assert len(cluster.fake.asked("GET", "/nodes")) <= looks / 4
 
 
-def test_the_causes_of_events_and_nodes_reach_the_diagnosis(cluster: Cluster) -> None:
+def test_the_causes_of_events_and_nodes_reach_the_diagnosis(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.replay("raycluster", "pods-ray")
     operator = {"name": "op", "namespace": "kuberay", "labels": {"app.kubernetes.io/name": "kuberay-operator"}}
     cluster.fake.put(
@@ -194,17 +195,21 @@ def test_the_causes_of_events_and_nodes_reach_the_diagnosis(cluster: Cluster) ->
         {"apiVersion": "v1", "kind": "Pod", "metadata": operator, "spec": {}, "status": {}},
         *(_event(namespace) for namespace in ("ray", "kuberay", "other")),
     )
-    seen: list[Any] = []
-    ray = KubeRayCluster(cluster.api, "ray", "demo", first_cause=lambda *about, **more: seen.append((about, more)))
+    scenes: list[Any] = []
+    monkeypatch.setattr(raycluster, "first_cause", scenes.append)
 
     cluster.fake.clock.at += 30
-    ray.wait_ready(2, 60, cluster.said.append)
+    cluster.wait_ready()
 
-    (raycluster, pods, events, nodes, now), more = seen[0]
-    assert (raycluster["metadata"]["name"], len(pods), nodes[0]["metadata"]["name"]) == ("demo", 3, "n")
-    assert sorted(each["metadata"]["namespace"] for each in events) == ["kuberay", "ray"]
-    assert (more["namespace"]["metadata"]["name"], more["operator"][0]["metadata"]["name"]) == ("ray", "op")
-    assert now.timestamp() == pytest.approx(cluster.fake.clock.at - len(cluster.fake.clock.slept), abs=1)
+    scene = scenes[0]
+    assert (scene.raycluster["metadata"]["name"], len(scene.pods), scene.nodes[0]["metadata"]["name"]) == (
+        "demo",
+        3,
+        "n",
+    )
+    assert sorted(event["metadata"]["namespace"] for event in scene.events) == ["kuberay", "ray"]
+    assert (scene.namespace["metadata"]["name"], scene.operator[0]["metadata"]["name"]) == ("ray", "op")
+    assert scene.now.timestamp() == pytest.approx(cluster.fake.clock.at - len(cluster.fake.clock.slept), abs=1)
 
 
 def _event(namespace: str) -> dict[str, Any]:
@@ -213,10 +218,12 @@ def _event(namespace: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Event", "metadata": metadata, "reason": "Started", "involvedObject": about}
 
 
-def test_scaling_applies_the_whole_manifest_with_another_number(cluster: Cluster) -> None:
-    ready = KubeRayCluster(cluster.api, "ray", "demo", ready=lambda *_: "")
-    ready.apply(manifest())
-    ready.scale(3, 10, cluster.said.append)
+def test_scaling_applies_the_whole_manifest_with_another_number(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raycluster, "ready", lambda *_: "")
+    cluster.ray.apply(manifest())
+    cluster.ray.scale(3, 10, cluster.said.append)
 
     stored = cluster.fake.find("RayCluster", "demo")
     assert stored is not None

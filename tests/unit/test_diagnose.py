@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fixtures.clusters.kubernetes.access.objects import Object, moment
-from fixtures.clusters.kubernetes.diagnosis.diagnose import Finding, first_cause
+from fixtures.clusters.kubernetes.diagnosis.diagnose import Scene, first_cause
+from fixtures.clusters.kubernetes.diagnosis.pod_causes import Finding
 from fixtures.clusters.kubernetes.raycluster.readiness import ready
 from tests.unit.recordings import (
     Moment,
@@ -27,8 +28,12 @@ from tests.unit.recordings import (
 HEAD = running("e2e-head-a", role="head")
 
 
+def look(*seen: Any, **more: Any) -> Finding | None:
+    return first_cause(Scene(*seen, **more))
+
+
 def cause(found: Moment) -> Finding | None:
-    return first_cause(found.raycluster, found.pods, found.events, found.nodes, found.now)
+    return look(found.raycluster, found.pods, found.events, found.nodes, found.now)
 
 
 def story(**recordings: str) -> list[tuple[float, Finding | None]]:
@@ -126,7 +131,7 @@ def test_a_missing_image_is_the_same_cause_whether_kubernetes_tries_or_backs_off
         for waiting in states:
             if waiting["reason"] != "PodInitializing":
                 waiting["reason"] = reason
-        found = named(first_cause(cluster, pods, (), (), datetime.fromtimestamp(t, UTC)))
+        found = named(look(cluster, pods, (), (), datetime.fromtimestamp(t, UTC)))
         causes.append((found.cause, found.fatal))
 
     assert set(causes) == {
@@ -145,7 +150,7 @@ def test_a_registry_that_stays_out_of_reach_is_given_up_after_a_minute() -> None
     assert began is not None
 
     for seconds, fatal in ((59, False), (61, True)):
-        found = named(first_cause(None, pods, events, (), began + timedelta(seconds=seconds)))
+        found = named(look(None, pods, events, (), began + timedelta(seconds=seconds)))
         assert found.fatal is fatal
         assert found.remedy.startswith("Import docker.io/rig/ray:missing into node rig,")
 
@@ -158,7 +163,7 @@ def test_a_head_that_fits_nowhere_is_named_with_the_arithmetic_and_given_up_afte
 
     for seconds, fatal in ((5, False), (21, True)):
         now = began + timedelta(seconds=seconds)
-        found = named(first_cause(cluster, pods, items("events-unschedulable.json"), nodes, now))
+        found = named(look(cluster, pods, items("events-unschedulable.json"), nodes, now))
         assert found.fatal is fatal
         assert found.cause == (
             "Pod demo-head-4r8hr asks for 9 CPU and 1.5 GiB and fits on no node: 0/2 nodes are available: "
@@ -176,17 +181,17 @@ def test_an_operator_whose_image_is_missing_is_the_cause_of_a_raycluster_without
     assert began is not None
     silent = raycluster(observed=None)
 
-    found = named(first_cause(silent, (), (), two_nodes(), began, operator=operator))
+    found = named(look(silent, (), (), two_nodes(), began, operator=operator))
 
     assert found.cause.startswith("Image quay.io/kuberay/operator:v1.7.0 is not on node rig, and pod kuberay-operator-")
-    assert first_cause(raycluster(), (), (), two_nodes(), began, operator=operator) is None
+    assert look(raycluster(), (), (), two_nodes(), began, operator=operator) is None
 
 
 def test_an_operator_that_says_nothing_is_given_up_after_45_seconds() -> None:
     silent = raycluster(observed=None)
 
-    assert first_cause(silent, (), (), (), later(44)) is None
-    found = named(first_cause(silent, (), (), (), later(46)))
+    assert look(silent, (), (), (), later(44)) is None
+    found = named(look(silent, (), (), (), later(46)))
     assert found.cause == ("KubeRay's operator has not looked at RayCluster e2e in namespace ray-train-e2e for 46 s.")
     assert found.fatal
 
@@ -195,20 +200,18 @@ def test_an_operator_that_does_not_see_a_change_is_named_with_both_generations()
     writes = [{"manager": "ray-train-e2e", "time": at(100)}, {"subresource": "status", "time": at(190)}]
     changed = raycluster(generation=3, observed=2, managedFields=writes)
 
-    assert first_cause(changed, (), (), (), later(140)) is None
-    assert named(first_cause(changed, (), (), (), later(150))).cause.endswith(
-        "for 50 s since generation 2, now it is 3."
-    )
+    assert look(changed, (), (), (), later(140)) is None
+    assert named(look(changed, (), (), (), later(150))).cause.endswith("for 50 s since generation 2, now it is 3.")
 
 
 def test_a_change_whose_time_nobody_tells_is_not_called_overdue() -> None:
-    assert first_cause(raycluster(generation=3, observed=2), (), (), (), later(999)) is None
+    assert look(raycluster(generation=3, observed=2), (), (), (), later(999)) is None
 
 
 def test_a_spec_that_kuberay_refuses_is_known_from_the_event_alone() -> None:
     told = event("InvalidRayClusterSpec", "e2e", "The RayCluster spec is invalid x/e2e: authOptions.mode is 'token'")
 
-    found = named(first_cause(raycluster(observed=None), (), (told,), (), later(1)))
+    found = named(look(raycluster(observed=None), (), (told,), (), later(1)))
 
     assert found.cause == (
         "KubeRay refuses RayCluster e2e (InvalidRayClusterSpec): "
@@ -222,8 +225,8 @@ def test_an_event_about_an_earlier_raycluster_or_spec_is_none_of_this_one() -> N
     earlier: Any = event("InvalidRayClusterSpec", "e2e", "invalid")
     earlier["involvedObject"]["uid"] = "uid-of-the-one-before"
 
-    assert first_cause(raycluster(observed=1), (), (told,), (), later(1)) is None
-    assert first_cause(raycluster(observed=None), (), (earlier,), (), later(1)) is None
+    assert look(raycluster(observed=1), (), (told,), (), later(1)) is None
+    assert look(raycluster(observed=None), (), (earlier,), (), later(1)) is None
 
 
 def test_a_namespace_that_is_going_comes_before_everything_else() -> None:
@@ -240,20 +243,20 @@ def test_a_namespace_that_is_going_comes_before_everything_else() -> None:
         },
     }
 
-    found = named(first_cause(raycluster(observed=None), (), (), (), later(60), namespace=going))
+    found = named(look(raycluster(observed=None), (), (), (), later(60), namespace=going))
 
     assert found.cause == (
         "Namespace ray-train-e2e has been terminating for 60 s: "
         "Some content has finalizers remaining: ray.io/gcs-ft-redis-cleanup-finalizer in 1."
     )
     assert found.fatal
-    assert first_cause(None, (), (), (), later(60), namespace={"metadata": {"name": "ray-train-e2e"}}) is None
+    assert look(None, (), (), (), later(60), namespace={"metadata": {"name": "ray-train-e2e"}}) is None
 
 
 def test_a_raycluster_that_is_being_deleted_names_its_finalizers() -> None:
     going = raycluster(deletionTimestamp=at(0), finalizers=["ray.io/x"])
 
-    assert named(first_cause(going, (), (), (), later(1))).cause == (
+    assert named(look(going, (), (), (), later(1))).cause == (
         "RayCluster e2e is being deleted and is held by ray.io/x."
     )
 
@@ -272,7 +275,7 @@ def test_a_quota_is_named_with_its_numbers() -> None:
         "used: limits.cpu=2, limited: limits.cpu=2"
     )
 
-    found = named(first_cause(failing("FailedCreateWorkerPod", told), (), (), (), later(1)))
+    found = named(look(failing("FailedCreateWorkerPod", told), (), (), (), later(1)))
 
     assert found == Finding(
         f"KubeRay cannot create pods of RayCluster e2e (FailedCreateWorkerPod): {told}.",
@@ -289,7 +292,7 @@ def test_pod_security_limit_ranges_and_webhooks_are_fatal_each_with_its_own_reme
         'admission webhook "policy.io" denied the request: no team label': "Ask who runs",
     }
     for message, remedy in told.items():
-        found = named(first_cause(failing("FailedCreateHeadPod", message), (), (), (), later(1)))
+        found = named(look(failing("FailedCreateHeadPod", message), (), (), (), later(1)))
         assert found.fatal, message
         assert found.remedy.startswith(remedy)
 
@@ -297,42 +300,42 @@ def test_pod_security_limit_ranges_and_webhooks_are_fatal_each_with_its_own_reme
 def test_a_service_account_that_is_not_there_yet_is_waited_for() -> None:
     told = 'pods "x" is forbidden: error looking up service account a/default: serviceaccount "default" not found'
 
-    assert not named(first_cause(failing("FailedCreateHeadPod", told), (), (), (), later(1))).fatal
+    assert not named(look(failing("FailedCreateHeadPod", told), (), (), (), later(1))).fatal
 
 
 def test_an_event_of_a_failed_creation_counts_as_long_as_it_is_fresh_and_pods_are_missing() -> None:
     told = event("FailedToCreateHeadPod", "e2e", "pods is forbidden: exceeded quota: team, requested", seen=10)
     workers = (running("e2e-workers-worker-a", since=5),)
 
-    assert named(first_cause(raycluster(), (), (told,), (), later(20))).fatal
-    assert first_cause(raycluster(), (), (told,), (), later(200)) is None
-    assert first_cause(raycluster(), (HEAD, *workers), (told,), (), later(20)) is None
+    assert named(look(raycluster(), (), (told,), (), later(20))).fatal
+    assert look(raycluster(), (), (told,), (), later(200)) is None
+    assert look(raycluster(), (HEAD, *workers), (told,), (), later(20)) is None
 
 
 def test_a_node_that_only_starts_is_waited_for_and_one_that_stays_unready_is_not() -> None:
     slow = node(ready="False")
 
-    found = named(first_cause(raycluster(), (HEAD,), (), (slow,), later(30)))
+    found = named(look(raycluster(), (HEAD,), (), (slow,), later(30)))
     assert found.cause == "Node a has not been ready (container runtime is down) for 30 s; e2e-head-a ran on it."
     assert not found.fatal
-    assert named(first_cause(raycluster(), (HEAD,), (), (slow,), later(61))).fatal
+    assert named(look(raycluster(), (HEAD,), (), (slow,), later(61))).fatal
 
 
 def test_a_node_that_is_lost_matters_only_where_our_pods_are() -> None:
     lost = node("b", ready="Unknown")
 
-    assert first_cause(raycluster(), (HEAD,), (), (node("a"), lost), later(30)) is None
+    assert look(raycluster(), (HEAD,), (), (node("a"), lost), later(30)) is None
 
 
 def test_a_node_that_was_removed_is_named() -> None:
-    found = named(first_cause(raycluster(), (HEAD,), (), (node("b"),), later(30)))
+    found = named(look(raycluster(), (HEAD,), (), (node("b"),), later(30)))
 
     assert found.cause == "Node a is no longer part of the cluster; e2e-head-a ran on it."
     assert found.fatal
 
 
 def test_nodes_that_may_not_be_listed_are_not_taken_for_gone() -> None:
-    assert first_cause(raycluster(), (HEAD,), (), (), later(30)) is None
+    assert look(raycluster(), (HEAD,), (), (), later(30)) is None
 
 
 def test_a_node_under_pressure_is_named_last() -> None:
@@ -342,26 +345,26 @@ def test_a_node_under_pressure_is_named_last() -> None:
         "e2e-workers-worker-b", container(terminated={"exitCode": 1, "reason": "Error"}), phase="Running", node="a"
     )
 
-    assert named(first_cause(raycluster(), (HEAD,), (), (short,), later(30))).cause == (
+    assert named(look(raycluster(), (HEAD,), (), (short,), later(30))).cause == (
         "Node a has DiskPressure: kubelet has disk pressure."
     )
-    assert "exit code 1" in named(first_cause(raycluster(), (HEAD, crashed), (), (short,), later(30))).cause
+    assert "exit code 1" in named(look(raycluster(), (HEAD, crashed), (), (short,), later(30))).cause
 
 
 def test_an_evicted_pod_that_kuberay_has_deleted_is_known_from_its_event() -> None:
     told = event("Evicted", "e2e-workers-worker-z", "The node was low on resource: memory.", seen=10)
 
-    assert named(first_cause(raycluster(), (HEAD,), (told,), (), later(30))).cause == (
+    assert named(look(raycluster(), (HEAD,), (told,), (), later(30))).cause == (
         "Pod e2e-workers-worker-z was evicted: The node was low on resource: memory."
     )
-    assert first_cause(raycluster(), (HEAD,), (told,), (), later(300)) is None
+    assert look(raycluster(), (HEAD,), (told,), (), later(300)) is None
 
 
 def test_the_head_comes_before_the_workers_that_wait_for_it() -> None:
     broken = container(waiting={"reason": "ImagePullBackOff", "message": "failed to pull: i/o timeout"})
     pods = (pod("e2e-workers-worker-a", broken), pod("e2e-head-a", broken, role="head"))
 
-    assert "pod e2e-head-a cannot pull it" in named(first_cause(raycluster(ready=0), pods, (), (), later(1))).cause
+    assert "pod e2e-head-a cannot pull it" in named(look(raycluster(ready=0), pods, (), (), later(1))).cause
 
 
 def test_what_waiting_cannot_cure_comes_before_what_it_may() -> None:
@@ -369,13 +372,13 @@ def test_what_waiting_cannot_cure_comes_before_what_it_may() -> None:
     never = container(waiting={"reason": "ErrImageNeverPull"})
     pods = (pod("e2e-head-a", slow, role="head"), pod("e2e-workers-worker-a", never, node="b"))
 
-    found = named(first_cause(raycluster(ready=0), pods, (), (), later(1)))
+    found = named(look(raycluster(ready=0), pods, (), (), later(1)))
 
     assert found.cause == "Image docker.io/e2e:1 is not on node b, and pod e2e-workers-worker-a may not pull it."
 
 
 def test_workers_without_any_head_are_named() -> None:
-    found = named(first_cause(raycluster(), (running("e2e-workers-worker-a"),), (), (), later(30)))
+    found = named(look(raycluster(), (running("e2e-workers-worker-a"),), (), (), later(30)))
 
     assert found.cause == "There is no head pod, and e2e-workers-worker-a had one."
 
@@ -384,4 +387,4 @@ def test_pods_of_another_ray_cluster_are_none_of_ours() -> None:
     other: Any = pod("other-head-a", container(waiting={"reason": "ErrImageNeverPull"}), role="head")
     other["metadata"]["labels"]["ray.io/cluster"] = "other"
 
-    assert first_cause(raycluster(), (HEAD, other), (), (), later(30)) is None
+    assert look(raycluster(), (HEAD, other), (), (), later(30)) is None
