@@ -87,3 +87,16 @@ def test_the_versions_of_ci_are_those_of_the_project() -> None:
     ci = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
 
     assert ci["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+
+
+def test_the_hooks_of_pre_commit_run_what_make_lint_runs() -> None:
+    (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook for repository in config["repos"] for hook in repository["hooks"]]
+
+    assert {repository["repo"] for repository in config["repos"]} == {"local"}  # nothing is downloaded
+    assert {hook["language"] for hook in hooks} == {"system"}
+    entries = " ".join(hook["entry"] for hook in hooks if hook["id"] != "docs")
+    assert set(re.findall(r"\.venv/bin/(\S+)", entries)) == set(re.findall(r"\$\(BIN\)/(\S+)", recipe))
+    assert "actionlint" in recipe
+    assert "actionlint" in entries
