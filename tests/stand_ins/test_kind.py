@@ -183,7 +183,7 @@ def test_nodes_that_somebody_made_after_ours_were_removed_are_never_touched(worl
     engine = world.engine()
 
     with pytest.raises(
-        InfraError, match="The containers e2e-worker have names of kind's cluster e2e but were not made by it"
+        InfraError, match="The containers e2e-worker have the names of kind's cluster e2e but were not made by it"
     ):
         engine.up(world.said.append)
     engine.down()
@@ -265,7 +265,7 @@ def test_everything_that_is_missing_is_said_at_once(world: KindWorld, tmp_path: 
     (podman,) = world.engine().preflight()
 
     assert [problem.what for problem in problems] == [
-        "kind takes no cluster called 'E2E'.",
+        "kind does not accept the cluster name 'E2E'.",
         "kind is not on PATH.",
         "docker is not on PATH.",
     ]

@@ -100,7 +100,7 @@ def test_a_packed_chart_writes_nowhere_else(helm: FakeHelm, tmp_path: Path) -> N
     with tarfile.open(tmp_path / "evil.tgz", "w:gz") as out:
         out.addfile(tarfile.TarInfo(f"{NAME}/../../../stolen"), io.BytesIO())
 
-    with pytest.raises(InfraError, match="is no packed Helm chart"):
+    with pytest.raises(InfraError, match="is not a packed Helm chart"):
         chart.fetch(helm, tmp_path / "a" / "cache", tmp_path / "evil.tgz")
 
     assert not (tmp_path / "stolen").exists()
@@ -130,12 +130,12 @@ def test_what_is_no_chart_is_refused(content: str | None, tmp_path: Path) -> Non
     if content is not None:
         (tmp_path / "Chart.yaml").write_text(content)
 
-    with pytest.raises(InfraError, match="is no Helm chart"):
+    with pytest.raises(InfraError, match="is not a Helm chart"):
         chart.read(tmp_path)
 
 
 def test_a_file_that_is_no_definition_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("kind: Deployment\nmetadata:\n  name: a\n")
 
-    with pytest.raises(InfraError, match=r"a.yaml is no CustomResourceDefinition"):
+    with pytest.raises(InfraError, match=r"a.yaml is not a CustomResourceDefinition"):
         Definition.read(tmp_path / "a.yaml")

@@ -203,7 +203,7 @@ def test_containers_that_somebody_made_after_ours_were_removed_are_never_touched
     engine = world.engine()
 
     with pytest.raises(
-        InfraError, match=r"The containers rig2 have names of Minikube's profile rig2 but were not made by it"
+        InfraError, match=r"The containers rig2 have the names of Minikube's profile rig2 but were not made by it"
     ):
         engine.up(world.said.append)
     engine.down()

@@ -311,7 +311,7 @@ def test_everything_that_is_missing_is_said_at_once_with_its_remedy(world: World
     problems = engine.preflight()
 
     assert [problem.what for problem in problems] == [
-        "Minikube takes no profile called '-'.",
+        "Minikube does not accept the profile name '-'.",
         "minikube is not on PATH.",
         "docker is not on PATH.",
     ]

@@ -177,7 +177,7 @@ def test_a_program_that_is_another_version_or_does_not_run_is_found(mirror: Mirr
     mirror.files.files[mirror.path(PINS["kind"])] = content
     mirror.pins["kind"] = replace(PINS["kind"], sha256={HERE: hashlib.sha256(content).hexdigest()})
 
-    with pytest.raises(InfraError, match=r"kind does not say that it is v0\.30\.0: v0\.1\.0"):
+    with pytest.raises(InfraError, match=r"kind does not report version v0\.30\.0: v0\.1\.0"):
         install(mirror.wish(tmp_path, "kind"), ENVIRON, print)
 
 
@@ -197,7 +197,7 @@ def test_an_archive_without_the_program_is_refused(mirror: Mirror, tmp_path: Pat
     mirror.files.files[mirror.path(PINS["helm"])] = content
     mirror.pins["helm"] = replace(mirror.pins["helm"], sha256={HERE: hashlib.sha256(content).hexdigest()})
 
-    with pytest.raises(InfraError, match="helm cannot be put into"):
+    with pytest.raises(InfraError, match="helm cannot be installed into"):
         install(mirror.wish(tmp_path, "helm"), ENVIRON, print)
 
     assert not (tmp_path / "helm").exists()

@@ -103,7 +103,7 @@ def test_ranks_that_skip_the_all_reduce_are_found_by_their_weights(
     baseline: TrialResult, alone_together: TrialResult
 ) -> None:
     with pytest.raises(
-        UnequalWorkError, match="rank 1 holds other weights than rank 0: gradients were not synchronised"
+        UnequalWorkError, match="rank 1 has different weights from rank 0: gradients were not synchronised"
     ):
         prove(baseline, alone_together)
 

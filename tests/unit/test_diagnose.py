@@ -289,7 +289,7 @@ def test_pod_security_limit_ranges_and_webhooks_are_fatal_each_with_its_own_reme
     told = {
         'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true': "Relax the namespace",
         'pods "x" is forbidden: maximum cpu usage per Container is 500m, but limit is 1': "Change the namespace's",
-        'admission webhook "policy.io" denied the request: no team label': "Ask who runs",
+        'admission webhook "policy.io" denied the request: no team label': "Ask whoever runs",
     }
     for message, remedy in told.items():
         found = named(look(failing("FailedCreateHeadPod", message), (), (), (), later(1)))

@@ -298,7 +298,7 @@ def test_python_and_temporary_directory_both_with_spaces_are_a_problem(
 
     (problem,) = provider(ROOMY, places=(place,)).preflight()
 
-    assert "hold spaces" in problem.what
+    assert "contain spaces" in problem.what
     assert "TMPDIR" in problem.remedy
 
 

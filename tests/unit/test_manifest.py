@@ -162,7 +162,7 @@ def test_more_workers_than_kuberay_would_start_are_refused_instead_of_clamped() 
 
 @pytest.mark.parametrize("name", ["", "E2E", "1e", "e-", "a" * 54])
 def test_a_name_that_kuberay_refuses_is_refused_before(name: str) -> None:
-    with pytest.raises(UsageError, match="is no name of a RayCluster"):
+    with pytest.raises(UsageError, match="is not a name for a RayCluster"):
         rendered(name=name)
 
 
@@ -174,9 +174,9 @@ def test_a_fraction_of_a_cpu_cannot_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("broken", "why"),
     [
-        ("kind: [", "is no YAML"),
-        ("kind: Pod", "The manifest is no RayCluster"),
-        ("", "The manifest is no RayCluster"),
+        ("kind: [", "is not YAML"),
+        ("kind: Pod", "The manifest is not a RayCluster"),
+        ("", "The manifest is not a RayCluster"),
         ("kind: RayCluster\nspec: {}", "has not exactly one head"),
         (TEMPLATE.replace("containers:", "container:"), "has not exactly one head"),
         (TEMPLATE.replace("authOptions:", "auth:"), "has not exactly one head"),

@@ -68,7 +68,7 @@ def test_an_image_name_that_is_none_is_fatal() -> None:
 
     cause = found(waiting("InvalidImageName", said))
 
-    assert cause.cause.startswith(f"Pod {NAME} names an image that is no image name: 'docker.io/e2e:1' (Failed to")
+    assert cause.cause.startswith(f"Pod {NAME} has an invalid image name: 'docker.io/e2e:1' (Failed to")
     assert cause.fatal
 
 

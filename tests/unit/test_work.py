@@ -193,7 +193,7 @@ def test_one_rank_with_more_cores_than_the_others_is_not_the_same_work() -> None
 
 def test_gradients_that_are_not_synchronised_show_in_the_weights() -> None:
     with pytest.raises(
-        UnequalWorkError, match="After epoch 2 rank 1 holds other weights than rank 0: gradients were not"
+        UnequalWorkError, match="After epoch 2 rank 1 has different weights from rank 0: gradients were not"
     ):
         prove(with_epoch(HONEST, 1, epoch=1, weights="f" * 64))
 
