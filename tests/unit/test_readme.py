@@ -254,6 +254,11 @@ def test_the_numbers_of_the_measurement_are_those_of_the_code() -> None:
     assert f"{noise.PRESSURE:.0%}".replace("%", " % of the time") in text
 
 
+@pytest.mark.parametrize(("page", "limit"), [("README.md", 12_000), ("docs/ARCHITECTURE.md", 15_000)])
+def test_the_pages_that_are_read_first_are_short(page: str, limit: int) -> None:
+    assert len(read(page).encode()) <= limit
+
+
 def test_the_data_page_names_the_hash_that_is_checked() -> None:
     assert data.SHA256 in (ROOT / "image/data/README.md").read_text(encoding="utf-8")
 
