@@ -17,7 +17,7 @@ from fixtures.clusters.kubernetes.namespace.lease import Lease
 from fixtures.clusters.kubernetes.namespace.namespace import MANAGED_BY, Namespace
 from fixtures.clusters.kubernetes.operator.chart import Source
 from fixtures.clusters.kubernetes.operator.operator import Operator
-from fixtures.clusters.kubernetes.owned_resources import BELONGINGS, OwnedResources
+from fixtures.clusters.kubernetes.owned_resources import CONTENTS, OwnedResources
 from fixtures.clusters.kubernetes.plan import Plan
 from fixtures.clusters.kubernetes.provider import KubernetesProvider
 from fixtures.clusters.kubernetes.raycluster import manifest
@@ -223,12 +223,12 @@ def test_what_this_process_made_as_a_whole_is_removed_as_a_whole(scene: Scene) -
 
 def test_the_namespace_is_ours_once_it_was_made_and_a_raycluster_of_others_in_it_is_not(scene: Scene) -> None:
     space = Namespace(scene.api, SPACE)
-    assert not space.is_ours
+    assert not space.owned
     text = (MANIFESTS / "namespace.yaml").read_text(encoding="utf-8")
-    space.make(manifest.namespace(text, name=SPACE), BELONGINGS, scene.said.append)
+    space.make(manifest.namespace(text, name=SPACE), CONTENTS, scene.said.append)
     scene.put("RayCluster", "e2e", ours=False, version="ray.io/v1")
 
-    assert space.is_ours
+    assert space.owned
     assert not space.has("RayCluster", "e2e")
     assert space.kept_token("e2e") == ""
     assert space.token("e2e") == space.kept_token("e2e") != ""
