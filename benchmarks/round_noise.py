@@ -27,7 +27,7 @@ from fixtures.errors import BenchmarkError, MissingResultError, UsageError
 from fixtures.history.entry import Commit, Entry
 from fixtures.history.replay import FILE, METRICS, deviation
 from fixtures.history.store import read_entry
-from fixtures.report.files import measurements_file
+from fixtures.report.results import find_measurements
 
 LEAST = 12
 """Clean rounds, of all runs together, from which a standard deviation is worth keeping."""
@@ -41,7 +41,7 @@ def read(source: Path) -> Entry:
             return read_entry(source)
         except ValueError as error:
             raise UsageError(f"{source}: expected an entry of the history or a run's reports: {error}.") from None
-    run = Run.from_json(measurements_file(source).read_text(encoding="utf-8"))
+    run = Run.from_json(find_measurements(source).read_text(encoding="utf-8"))
     return Entry.of(summarise(run, Spread.load()), Commit("unknown"), "unknown")
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / "data" / "golden"
 PLOT = re.compile(r'<svg class="chart"[^>]*><title [^>]*>(.*?)</title><desc [^>]*>(.*?)</desc>.*?</svg>', re.DOTALL)
+BETWEEN = re.compile(r"\s*\n\s*(<|\[plot)|(?<=>)\s*\n\s*")
+"""Where a template broke a line between two tags."""
 STYLE = re.compile(r"<style>.*?</style>", re.DOTALL)
 
 
@@ -28,5 +30,5 @@ def structure(page: str) -> str:
 
     The paths of a plot change with each version of matplotlib; what they say is tested by itself.
     """
-    page = PLOT.sub(r"[plot: \1 | \2]", STYLE.sub("", page))
+    page = BETWEEN.sub(lambda gap: gap[1] or "", PLOT.sub(r"[plot: \1 | \2]", STYLE.sub("", page)))
     return re.sub(r"(?=<(?:section|h\d|p|ul|dl|div|table|tr|figure|figcaption|details|nav|main|header)\b)", "\n", page)

@@ -10,12 +10,10 @@ import pytest
 
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.summary import Summary, summarise
-from fixtures.report.chart import Chart, legend_rows
-from fixtures.report.learning import learning_charts
-from fixtures.report.phases import phase_chart
-from fixtures.report.speeds import speedup_chart
-from fixtures.report.svg import NAMES
-from fixtures.report.timeline import timeline_chart
+from fixtures.report.accuracy_charts import draw_learning, draw_phases
+from fixtures.report.chart import NAMES, Chart, count_legend_rows
+from fixtures.report.speedup_chart import draw_speedup
+from fixtures.report.timeline import draw_timeline
 from fixtures.system.noise import Noise
 from tests.unit.trials import QUIET, SCALING, SPREAD, measurement, run, spec, timing_round
 
@@ -34,7 +32,7 @@ def summary(measured: Run = MEASURED) -> Summary:
 
 @pytest.fixture(scope="module")
 def speeds() -> Chart:
-    return speedup_chart(summary(), SCALING)
+    return draw_speedup(summary(), SCALING)
 
 
 def count(chart: Chart, name: str) -> int:
@@ -87,12 +85,12 @@ def test_a_plot_takes_its_colours_and_fonts_from_the_page_and_its_ids_are_its_ow
 
 
 def test_a_plot_is_the_same_to_the_byte_each_time(speeds: Chart) -> None:
-    assert speedup_chart(summary(), SCALING).svg == speeds.svg
+    assert draw_speedup(summary(), SCALING).svg == speeds.svg
     assert not re.search(r"20\d\d-\d\d-\d\d|matplotlib", speeds.svg)
 
 
 def test_without_a_ceiling_a_model_or_a_second_round_the_plot_shows_what_there_is() -> None:
-    chart = speedup_chart(summarise(run(timing_round(1, 10.0, 5.5)), SPREAD), None)
+    chart = draw_speedup(summarise(run(timing_round(1, 10.0, 5.5)), SPREAD), None)
 
     assert count(chart, "round") == 1
     assert "the machine's ceiling, 95 %" not in texts(chart)
@@ -100,7 +98,7 @@ def test_without_a_ceiling_a_model_or_a_second_round_the_plot_shows_what_there_i
 
 
 def test_rounds_that_were_all_set_aside_are_crosses_without_a_mean() -> None:
-    chart = speedup_chart(summary(run(timing_round(1, 10.0, 5.5), polluted={"1": "noise"})), SCALING)
+    chart = draw_speedup(summary(run(timing_round(1, 10.0, 5.5), polluted={"1": "noise"})), SCALING)
 
     assert count(chart, "polluted") == 1
     assert "measured, 95 %" not in texts(chart)
@@ -110,14 +108,14 @@ def test_rounds_that_were_all_set_aside_are_crosses_without_a_mean() -> None:
 def test_where_nothing_was_measured_a_sentence_takes_the_plots_place() -> None:
     nothing = summary(run(accuracy=[]))
 
-    charts = [speedup_chart(nothing, SCALING), phase_chart(nothing), *learning_charts(nothing), timeline_chart(nothing)]
+    charts = [draw_speedup(nothing, SCALING), draw_phases(nothing), *draw_learning(nothing), draw_timeline(nothing)]
 
     assert [each.svg for each in charts] == [""] * 4
     assert all(each.text.startswith("No ") for each in charts)
 
 
 def test_the_phases_add_up_to_the_end_to_end_time_and_only_workers_wait_for_the_cluster() -> None:
-    chart = phase_chart(summary())
+    chart = draw_phases(summary())
 
     assert chart.table is not None
     rows = {row[0]: row[1:] for row in chart.table.rows}
@@ -132,11 +130,11 @@ def test_a_phase_that_nobody_foresaw_is_shown_as_well() -> None:
     rank = replace(trial.result.ranks[0], marks={**trial.result.ranks[0].marks, "image pull": 1002.5})
     odd = replace(trial, result=replace(trial.result, ranks=(rank,)))
 
-    assert "image pull" in texts(phase_chart(summary(run(accuracy=[odd, measurement(spec(2))]))))
+    assert "image pull" in texts(draw_phases(summary(run(accuracy=[odd, measurement(spec(2))]))))
 
 
 def test_loss_and_accuracy_are_drawn_for_each_configuration_by_epoch_and_by_second() -> None:
-    by_epoch, by_second = learning_charts(summary())
+    by_epoch, by_second = draw_learning(summary())
 
     assert {"baseline", "2 workers", "4 workers", "98.0% asked for", "epoch"} <= texts(by_epoch)
     assert count(by_epoch, "loss") == count(by_epoch, "accuracy") == 3 * 2
@@ -149,12 +147,12 @@ def test_loss_and_accuracy_are_drawn_for_each_configuration_by_epoch_and_by_seco
 def test_an_accuracy_that_is_never_reached_is_said_to_be_so() -> None:
     strict = replace(summary(), settings=replace(summary().settings, min_accuracy=0.999))
 
-    assert "baseline never" in learning_charts(strict)[1].text
+    assert "baseline never" in draw_learning(strict)[1].text
 
 
 def test_the_timeline_has_every_trial_and_hatches_those_set_aside() -> None:
     disturbed = [replace(trial, noise=STOLEN) for trial in ROUNDS[1]]
-    chart = timeline_chart(summary(run(ROUNDS[0], disturbed, counts=(2, 4), polluted=POLLUTED)))
+    chart = draw_timeline(summary(run(ROUNDS[0], disturbed, counts=(2, 4), polluted=POLLUTED)))
 
     paths = {each.get("class"): each for each in ET.fromstring(chart.svg).iter("g") if each.get("class")}
     assert {"data-clean", "data-set-aside", "data-steal", "data-foreign"} <= set(paths)
@@ -169,7 +167,7 @@ def test_the_timeline_has_every_trial_and_hatches_those_set_aside() -> None:
 def test_what_the_system_does_not_tell_is_said_and_not_drawn_as_nothing() -> None:
     silent = Noise(steal=None, throttled=None, foreign_cores=None, pressure=None)
     quiet = [replace(trial, noise=silent) for trial in timing_round(1, 10.0, 5.5)]
-    chart = timeline_chart(summary(run(quiet, accuracy=[])))
+    chart = draw_timeline(summary(run(quiet, accuracy=[])))
 
     assert "CPU steal (this system does not tell)" in texts(chart)
     assert chart.table is not None
@@ -178,4 +176,4 @@ def test_what_the_system_does_not_tell_is_said_and_not_drawn_as_nothing() -> Non
 
 @pytest.mark.parametrize(("labels", "rows"), [(["a"], 1), (["a", "b", "c"], 1), (["a" * 30] * 4, 2), (["a" * 90], 1)])
 def test_a_legend_takes_as_many_rows_as_it_needs(labels: list[str], rows: int) -> None:
-    assert legend_rows(labels, 480) == rows
+    assert count_legend_rows(labels, 480) == rows

@@ -13,8 +13,8 @@ from fixtures.analysis.measurement import Failure, Measurement, Run
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.report.__main__ import main
-from fixtures.report.compare import Named, difference, table, verdict
-from fixtures.report.compare_page import change_chart, compare_markdown, compare_page
+from fixtures.report.compare import Named, compare_runs, judge_all
+from fixtures.report.compare_page import draw_changes, make_comparison_markdown, make_comparison_page, tabulate_runs
 from tests.unit.trials import SETTINGS, SPREAD, measurement, on, run, slowed, spec, timing_round
 
 
@@ -34,7 +34,7 @@ def named(measured: Run, name: str = "run") -> Named:
 
 
 def judged(old: Run, new: Run) -> tuple[Outcome, str]:
-    found = difference(named(old, "old"), named(new, "new")).verdict
+    found = compare_runs(named(old, "old"), named(new, "new")).verdict
     return found.outcome, found.why
 
 
@@ -69,10 +69,10 @@ def test_an_interval_that_excludes_no_great_loss_is_inconclusive() -> None:
 def test_a_run_with_an_injected_slowdown_is_marked_wherever_its_figures_are() -> None:
     delayed = slowed(run(*rounds(6.0), settings=replace(SETTINGS, inject_slowdown=0.15)), 0.15)
     runs = [named(OLD, "old"), named(delayed, "new")]
-    found = [difference(*runs)]
+    found = [compare_runs(*runs)]
 
     assert found[0].verdict.outcome is Outcome.REGRESSION
-    for made in (compare_page(runs, found), compare_markdown(runs, found)):
+    for made in (make_comparison_page(runs, found), make_comparison_markdown(runs, found)):
         assert "new: INJECTED SLOWDOWN OF 15.0%: each step of the workers was delayed on purpose." in made
         assert "2 workers, new (INJECTED SLOWDOWN OF 15.0%)" in made
 
@@ -119,7 +119,7 @@ def test_other_versions_may_be_what_is_compared_so_they_are_noted_and_nothing_el
         replace(trial, result=replace(trial.result, versions={"ray": "2.60.0", "python": "3.11.7"}))
         for trial in OLD.measurements
     ]
-    found = difference(named(OLD), named(replace(OLD, measurements=tuple(trials))))
+    found = compare_runs(named(OLD), named(replace(OLD, measurements=tuple(trials))))
 
     assert found.unlike == ()
     assert found.notes[:2] == ("ray: absent, then 2.60.0", "tensorflow-cpu: 2.21.0, then absent")
@@ -133,9 +133,9 @@ def test_another_processor_is_another_measurement_and_another_kernel_a_suspect()
     assert outcome is Outcome.INCONCLUSIVE
     assert "machine AMD EPYC, 2 cores (8 usable), 24 GiB against Intel Xeon" in why
     assert judged(here, on(SLOWER, "AMD EPYC", "6.19"))[0] is Outcome.REGRESSION
-    found = difference(named(here), named(on(SLOWER, "AMD EPYC", "6.19")))
+    found = compare_runs(named(here), named(on(SLOWER, "AMD EPYC", "6.19")))
     assert found.notes == ("kernel: 6.18, then 6.19",)
-    assert "the later run did not say" in difference(named(here), named(SLOWER)).notes[-1]
+    assert "the later run did not say" in compare_runs(named(here), named(SLOWER)).notes[-1]
 
 
 def three() -> Sequence[Named]:
@@ -144,11 +144,15 @@ def three() -> Sequence[Named]:
 
 def test_each_later_run_is_compared_with_the_first_and_the_worst_decides() -> None:
     runs = three()
-    found = [difference(runs[0], each) for each in runs[1:]]
+    found = [compare_runs(runs[0], each) for each in runs[1:]]
 
-    assert verdict(found).outcome is Outcome.REGRESSION
-    assert [row[0] for row in table(runs, found).rows] == ["2 workers, old", "2 workers, new", "2 workers, newest"]
-    assert [row[-2:] for row in table(runs, found).rows] == [
+    assert judge_all(found).outcome is Outcome.REGRESSION
+    assert [row[0] for row in tabulate_runs(runs, found).rows] == [
+        "2 workers, old",
+        "2 workers, new",
+        "2 workers, newest",
+    ]
+    assert [row[-2:] for row in tabulate_runs(runs, found).rows] == [
         ("", "reference"),
         ("+0.2%", "PASS"),
         ("-8.3%", "REGRESSION"),
@@ -156,7 +160,7 @@ def test_each_later_run_is_compared_with_the_first_and_the_worst_decides() -> No
 
 
 def test_the_chart_of_a_comparison_has_a_mark_for_each_run() -> None:
-    assert change_chart(three()).svg.count("<use") >= 3 * 3
+    assert draw_changes(three()).svg.count("<use") >= 3 * 3
 
 
 def save(folder: Path, measured: Run) -> str:
@@ -214,6 +218,6 @@ def test_a_run_that_was_watched_beside_one_that_was_not_is_noted_and_compared() 
     others = tuple(each for each in SLOWER.settings if "monitoring" not in each)
     watched = replace(SLOWER, settings=(*others, "monitoring=true"))
 
-    notes = difference(named(OLD), named(watched)).notes
+    notes = compare_runs(named(OLD), named(watched)).notes
     assert any(each.startswith("monitoring: off, then on") for each in notes)
     assert judged(OLD, watched) == judged(OLD, SLOWER)

@@ -11,12 +11,11 @@ from fixtures.analysis.measurement import Failure
 from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.work import Spread
 from fixtures.errors import MissingResultError
-from fixtures.report.files import beside, measurements_file
-from fixtures.report.frame import framed, marked, reframed, respliced
-from fixtures.report.markdown import markdown
-from fixtures.report.page import Material, Section, page
-from fixtures.report.rows import CHARACTERS, LINES, evidence_row
-from fixtures.report.sentences import nothing_measured
+from fixtures.report.frame import CHARACTERS, LINES, frame, make_evidence_row, mark, rearrange, replace_marked
+from fixtures.report.markdown import make_markdown
+from fixtures.report.page import Material, make_page
+from fixtures.report.results import find_measurements, list_files_beside
+from fixtures.report.sentences import explain_nothing_measured
 from fixtures.report.terminal import comparison_block
 from fixtures.report.write import write_reports
 from tests.report.golden import assert_golden, structure
@@ -37,7 +36,7 @@ def passed() -> Summary:
 
 @pytest.fixture(scope="module")
 def passed_page(passed: Summary) -> str:
-    return page(Material(passed, SCALING, ("results/measurements.json", "evidence/raylet.out"), tests=True))
+    return make_page(Material(passed, SCALING, ("results/measurements.json", "evidence/raylet.out"), tests=True))
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +45,11 @@ def real() -> Summary:
 
 
 def test_the_markdown_of_a_run_that_passed(passed: Summary) -> None:
-    assert_golden("passed.md", markdown(passed))
+    assert_golden("passed.md", make_markdown(passed))
 
 
 def test_the_markdown_of_a_recorded_run(real: Summary) -> None:
-    assert_golden("recorded.md", markdown(real))
+    assert_golden("recorded.md", make_markdown(real))
 
 
 def test_the_page_of_a_run_that_passed(passed_page: str) -> None:
@@ -58,7 +57,7 @@ def test_the_page_of_a_run_that_passed(passed_page: str) -> None:
 
 
 def test_the_page_of_a_recorded_run(real: Summary) -> None:
-    assert_golden("recorded.html", structure(page(Material(real, SCALING))))
+    assert_golden("recorded.html", structure(make_page(Material(real, SCALING))))
 
 
 def test_the_terminal_block_of_a_run_that_passed(passed: Summary) -> None:
@@ -69,27 +68,16 @@ def test_the_terminal_block_of_a_recorded_run(real: Summary) -> None:
     assert_golden("recorded.txt", comparison_block(real))
 
 
-def test_another_module_adds_a_section_before_the_links() -> None:
-    history = Section("history", "History", lambda _: "<p>three runs</p>")
-    absent = Section("nothing", "Nothing", lambda _: "")
-
-    made = page(Material(summarise(run(accuracy=[]), SPREAD), files=("junit.xml",)), [history, absent])
-
-    assert '<section id="history" class="wide"><h2>History</h2><p>three runs</p></section><section id="files"' in made
-    assert '<a href="#history">History</a>' in made
-    assert "nothing" not in re.findall(r'id="(\w+)"', made)
-
-
 def test_what_a_run_says_cannot_break_the_page() -> None:
     failed = run(accuracy=[], failures=(Failure("run", "Infra", "<script>alert(1)</script> & more", ""),))
     summary = summarise(failed, SPREAD)
 
-    assert "<script>" not in page(Material(summary))
-    assert "<script>" not in markdown(summary)
+    assert "<script>" not in make_page(Material(summary))
+    assert "<script>" not in make_markdown(summary)
 
 
 def test_the_page_needs_nothing_from_the_network_and_no_script(passed_page: str) -> None:
-    made = framed(passed_page, "")
+    made = frame(passed_page, "")
 
     assert re.findall(r"(?:src|href)=\"(?:https?:)?//[^\"]+", made) == []
     assert "<script" not in made
@@ -108,7 +96,7 @@ PYTEST_HTML = (
 
 
 def test_pytests_page_opens_with_ours_and_its_environment_comes_last() -> None:
-    made = reframed(PYTEST_HTML)
+    made = rearrange(PYTEST_HTML)
 
     places = [made.index(each) for each in ("<header>", "<main>", "OURS", "2 tests", 'id="environment"', "</main>")]
     assert places == sorted(places)
@@ -120,21 +108,23 @@ def test_pytests_page_opens_with_ours_and_its_environment_comes_last() -> None:
 
 
 def test_a_page_of_another_version_of_pytest_html_is_left_as_it_is_where_it_differs() -> None:
-    assert reframed("<html><body>other</body></html>") == '<html lang="en"><body>other</body></html>'
+    assert rearrange("<html><body>other</body></html>") == '<html lang="en"><body>other</body></html>'
 
 
 def test_our_part_is_made_anew_in_a_page_of_the_same_measurements_and_in_no_other() -> None:
-    kept = f"<table>{marked('old', 'measurements')}</table>"
+    kept = f"<table>{mark('old', 'measurements')}</table>"
 
-    assert respliced(kept, "new", "measurements") == f"<table>{marked('new', 'measurements')}</table>"
-    assert respliced(kept, "new", "of another run") is None
-    assert respliced("<table></table>", "new", "measurements") is None
+    assert replace_marked(kept, "new", "measurements") == f"<table>{mark('new', 'measurements')}</table>"
+    assert replace_marked(kept, "new", "of another run") is None
+    assert replace_marked("<table></table>", "new", "measurements") is None
 
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of where a page lies, not of what it shows."""
-    monkeypatch.setattr("fixtures.report.write.page", lambda material: f"[{material.summary.verdict.outcome.name}]")
+    monkeypatch.setattr(
+        "fixtures.report.write.make_page", lambda material: f"[{material.summary.verdict.outcome.name}]"
+    )
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -155,7 +145,7 @@ def test_every_report_is_made_again_from_the_json_alone(tmp_path: Path, passed: 
 
 @pytest.mark.usefixtures("undrawn")
 def test_pytests_table_of_tests_stays_when_its_run_is_made_again(tmp_path: Path, real: Summary) -> None:
-    page_of_pytest = f"<html>{marked('old', recorded_text())}<table>tests</table></html>"
+    page_of_pytest = f"<html>{mark('old', recorded_text())}<table>tests</table></html>"
     (tmp_path / "report.html").write_text(page_of_pytest, encoding="utf-8")
 
     list(write_reports(recorded_text(), real, SCALING, tmp_path))
@@ -170,9 +160,9 @@ def test_measurements_are_found_in_a_folder_of_reports_or_named_themselves(tmp_p
     file.parent.mkdir()
     file.write_text("{}")
 
-    assert measurements_file(tmp_path) == measurements_file(file) == measurements_file(file.parent) == file
+    assert find_measurements(tmp_path) == find_measurements(file) == find_measurements(file.parent) == file
     with pytest.raises(MissingResultError, match=r"elsewhere: no measurements\.json there"):
-        measurements_file(tmp_path / "elsewhere")
+        find_measurements(tmp_path / "elsewhere")
 
 
 def test_only_files_that_exist_are_linked(tmp_path: Path) -> None:
@@ -180,13 +170,13 @@ def test_only_files_that_exist_are_linked(tmp_path: Path) -> None:
     (tmp_path / "evidence" / "files.txt").write_text("raylet.out\nhead.out")
     (tmp_path / "junit.xml").write_text("<x/>")
 
-    assert beside(tmp_path) == ("junit.xml", "evidence/raylet.out", "evidence/head.out")
+    assert list_files_beside(tmp_path) == ("junit.xml", "evidence/raylet.out", "evidence/head.out")
 
 
 def test_a_failing_row_shows_the_cause_the_rounds_and_the_ends_of_the_logs(passed: Summary) -> None:
     log = "\n".join(f"line {number}" for number in range(1000))
 
-    row = evidence_row("Failed: <slow>", passed, passed.of(2), {"raylet.out": log})
+    row = make_evidence_row("Failed: <slow>", passed, passed.of(2), {"raylet.out": log})
 
     assert "Failed: &lt;slow&gt;" in row
     assert row.count("<tr>") == 1 + 4
@@ -198,18 +188,18 @@ def test_a_failing_row_shows_the_cause_the_rounds_and_the_ends_of_the_logs(passe
 
 
 def test_a_row_is_never_longer_than_a_page_can_carry() -> None:
-    row = evidence_row("Infra: gone", None, None, {f"{n}.out": "x" * 200_000 for n in range(30)})
+    row = make_evidence_row("Infra: gone", None, None, {f"{n}.out": "x" * 200_000 for n in range(30)})
 
     assert len(row) < 9 * CHARACTERS
     assert row.count("<pre") == 8
 
 
 def test_logs_that_another_row_shows_are_not_repeated() -> None:
-    row = evidence_row("Infra: gone", None, None, {"raylet.out": "died"}, shown_in="test_first")
+    row = make_evidence_row("Infra: gone", None, None, {"raylet.out": "died"}, shown_in="test_first")
 
     assert "The logs are in the row of test_first." in row
     assert "died" not in row
 
 
 def test_the_headline_of_a_run_without_measurements_is_in_the_golden_style() -> None:
-    assert nothing_measured([("A.", "B.")]).sentence == "The run ended before its first measurement. INFRA."
+    assert explain_nothing_measured([("A.", "B.")]).sentence == "The run ended before its first measurement. INFRA."

@@ -18,10 +18,10 @@ from fixtures.history.gate import REFERENCE, judge, level
 from fixtures.history.regression import RunHistory, with_history
 from fixtures.history.store import History, HistoryView, series
 from fixtures.report.__main__ import main
-from fixtures.report.markdown import markdown
-from fixtures.report.past import past_chart
-from fixtures.report.past_table import past_table, past_words
-from fixtures.report.sentences import headline
+from fixtures.report.history_chart import draw_history
+from fixtures.report.history_table import describe_history, tabulate_history
+from fixtures.report.markdown import make_markdown
+from fixtures.report.sentences import make_headline
 from tests.unit.samples import SPEEDUP, entry, equal_samples, sample
 from tests.unit.trials import SETTINGS, SPREAD, run, slowed, timing_round
 
@@ -43,7 +43,7 @@ def chronicle(entries: Sequence[Entry], levels: bool = False) -> HistoryView:
 
 
 def test_the_runs_are_drawn_with_their_intervals_and_this_one_is_marked() -> None:
-    chart = past_chart(chronicle([entry(number) for number in range(1, 6)]))
+    chart = draw_history(chronicle([entry(number) for number in range(1, 6)]))
 
     assert chart.svg.count('class="data-here"') == 3
     assert "This run: 2 workers: 1.60x." in chart.svg
@@ -51,7 +51,7 @@ def test_the_runs_are_drawn_with_their_intervals_and_this_one_is_marked() -> Non
 
 
 def test_all_that_the_gate_compares_is_drawn_and_the_table_has_its_figures_the_latest_first() -> None:
-    chart = past_chart(chronicle([entry(number) for number in range(1, 6)]))
+    chart = draw_history(chronicle([entry(number) for number in range(1, 6)]))
 
     for panel in ("Speedup of the training loop", "Training time of the baseline / calibration", "Job overhead of 2"):
         assert panel in chart.svg
@@ -66,16 +66,16 @@ def test_a_regression_is_crossed_out_and_a_change_of_versions_is_a_line_through_
     entries = [replace(entry(n), versions={"ray": "2.60.0" if n < 4 else "2.61.0"}) for n in range(1, 6)]
     entries[2] = replace(entries[2], compared=(replace(entries[2].compared[0], outcome="REGRESSION"),))
 
-    chart = past_chart(chronicle(entries))
+    chart = draw_history(chronicle(entries))
 
     assert chart.svg.count('class="data-regression"') == 1
     assert chart.svg.count('class="data-versions"') == 3
     assert ">versions changed<" in chart.svg
-    assert "data-regression" not in past_chart(chronicle([entry(1), entry(2)])).svg
+    assert "data-regression" not in draw_history(chronicle([entry(1), entry(2)])).svg
 
 
 def test_a_run_with_an_injected_slowdown_is_named_in_the_plots_words_and_in_its_table() -> None:
-    chart = past_chart(chronicle([entry(1), entry(2, injected_slowdown=0.15)]))
+    chart = draw_history(chronicle([entry(1), entry(2, injected_slowdown=0.15)]))
 
     assert "This run had an injected slowdown of 15.0% and is not in the history." in chart.text
     assert chart.table is not None
@@ -86,8 +86,8 @@ def test_a_run_with_an_injected_slowdown_is_named_in_the_plots_words_and_in_its_
 def test_the_limit_of_the_gate_is_drawn_where_it_was_asked() -> None:
     entries = [entry(number) for number in range(1, REFERENCE + 2)]
 
-    assert past_chart(chronicle(entries, levels=True)).svg.count('class="data-limit"') == 3
-    assert 'class="data-limit"' not in past_chart(chronicle(entries)).svg
+    assert draw_history(chronicle(entries, levels=True)).svg.count('class="data-limit"') == 3
+    assert 'class="data-limit"' not in draw_history(chronicle(entries)).svg
 
 
 def test_the_limit_is_where_the_gate_raises_its_alarm() -> None:
@@ -105,12 +105,12 @@ def test_the_limit_is_where_the_gate_raises_its_alarm() -> None:
 def test_where_nothing_compares_that_is_said_and_nothing_drawn() -> None:
     alone = chronicle([entry(1)])
 
-    assert past_chart(alone).svg == ""
+    assert draw_history(alone).svg == ""
     assert (
-        past_chart(alone).text
+        draw_history(alone).text
         == "No earlier run compares with this one. The history has 3 of other machines or settings."
     )
-    assert past_words(alone, None, asked=False)[0].startswith(
+    assert describe_history(alone, None, asked=False)[0].startswith(
         "0 earlier runs of the same machine and settings: AMD EPYC"
     )
 
@@ -118,28 +118,28 @@ def test_where_nothing_compares_that_is_said_and_nothing_drawn() -> None:
 def test_a_version_that_changed_stands_beside_the_run_that_had_it_first() -> None:
     entries = [replace(entry(n), versions={"ray": "2.60.0" if n < 3 else "2.61.0"}) for n in (1, 2, 3, 4)]
 
-    assert [row[-1] for row in past_table(chronicle(entries)).rows] == ["", "ray 2.61.0", "", ""]
+    assert [row[-1] for row in tabulate_history(chronicle(entries)).rows] == ["", "ray 2.61.0", "", ""]
 
 
 def test_what_the_gate_found_is_said_beside_the_plot() -> None:
     note = "No comparable history yet: 3 of 12 nights."
 
-    said = past_words(chronicle([entry(1), entry(2)]), Judgement(1, (DROP,), (note,)), asked=True)
+    said = describe_history(chronicle([entry(1), entry(2)]), Judgement(1, (DROP,), (note,)), asked=True)
 
     assert said[-2:] == [DROP.why, note]
-    assert "The regression gate was not asked: --regression does." in past_words(
+    assert "The regression gate was not asked: --regression does." in describe_history(
         chronicle([entry(1)]), None, asked=False
     )
 
 
 def test_a_run_that_was_cut_off_is_not_judged_and_that_is_said() -> None:
-    said = past_words(chronicle([entry(1), entry(2)]), None, asked=True)
+    said = describe_history(chronicle([entry(1), entry(2)]), None, asked=True)
 
     assert said[-1] == "The regression gate judges whole runs, and this one did not come to its end."
 
 
 def test_a_figure_that_never_changes_is_drawn_on_an_axis_that_can_be_read() -> None:
-    svg = past_chart(chronicle([entry(number) for number in range(1, 4)])).svg
+    svg = draw_history(chronicle([entry(number) for number in range(1, 4)])).svg
 
     assert ">1e" not in svg
     assert {">40<", ">10.0<"} <= {f">{each}<" for each in re.findall(r">([\d.]+)<", svg)}
@@ -147,7 +147,7 @@ def test_a_figure_that_never_changes_is_drawn_on_an_axis_that_can_be_read() -> N
 
 def test_a_verdict_that_earlier_runs_decided_opens_the_page_with_the_commits() -> None:
     judged = with_history(summary_of(), Judgement(12, (DROP,), ()))
-    found = headline(judged)
+    found = make_headline(judged)
 
     assert found.outcome is Outcome.REGRESSION
     assert found.sentence.endswith("REGRESSION against earlier runs.")
@@ -158,15 +158,15 @@ def test_a_verdict_that_earlier_runs_decided_opens_the_page_with_the_commits() -
 
 def test_a_slowdown_that_was_asked_for_and_found_asks_nobody_to_mend_anything() -> None:
     asked = slowed(run(*FAST, settings=replace(ASKED, inject_slowdown=0.15)), 0.15)
-    found = headline(with_history(summary_of(asked), Judgement(12, (DROP,), ())))
+    found = make_headline(with_history(summary_of(asked), Judgement(12, (DROP,), ())))
 
     assert found.outcome is Outcome.REGRESSION
     assert found.injected.startswith("INJECTED SLOWDOWN OF 15.0%")
-    assert found.next == ("The slowdown was asked for and was found: nothing is to be mended.",)
+    assert found.next == ("The injected slowdown was detected, as intended; nothing to fix.",)
 
 
 def test_a_suspicion_that_no_rerun_confirmed_asks_for_another_run() -> None:
-    found = headline(with_history(summary_of(), Judgement(12, (replace(DROP, kind="suspected"),), ())))
+    found = make_headline(with_history(summary_of(), Judgement(12, (replace(DROP, kind="suspected"),), ())))
 
     assert found.outcome is Outcome.INCONCLUSIVE
     assert found.next == (
@@ -176,7 +176,7 @@ def test_a_suspicion_that_no_rerun_confirmed_asks_for_another_run() -> None:
 
 def test_a_verdict_that_the_run_earned_by_itself_is_told_as_before() -> None:
     slow = run(*(timing_round(n, 10.0, 8.0 + n / 100, 10.4) for n in (1, 2, 3)), settings=ASKED)
-    found = headline(with_history(summary_of(slow), Judgement(12, (DROP,), ())))
+    found = make_headline(with_history(summary_of(slow), Judgement(12, (DROP,), ())))
 
     assert found.sentence.endswith("REGRESSION at 1.50x.")
 
@@ -216,9 +216,9 @@ def test_the_reports_that_are_made_again_know_the_history_and_the_commit_of_the_
 
 
 def test_the_markdown_has_the_latest_runs_folded() -> None:
-    made = markdown(summary_of(), chronicle([entry(number) for number in range(1, 20)]))
+    made = make_markdown(summary_of(), chronicle([entry(number) for number in range(1, 20)]))
 
     assert "<details><summary>History</summary>" in made
     assert "19c0ffeec0ff" in made
     assert "09c0ffeec0ff" not in made
-    assert "History" not in markdown(summary_of())
+    assert "History" not in make_markdown(summary_of())

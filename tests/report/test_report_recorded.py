@@ -16,7 +16,7 @@ from fixtures.cli.nightly import summary as nightly_summary
 from fixtures.history.regression import FOLDER, RunHistory
 from fixtures.history.store import History
 from fixtures.report.__main__ import main
-from fixtures.report.results import result_files
+from fixtures.report.results import make_result_files
 from tests.report.golden import assert_golden, structure
 from tests.unit.recorded import put_recorded
 
@@ -71,6 +71,6 @@ def test_the_page_and_the_markdown_of_a_comparison(tmp_path: Path, capsys: Say) 
 
 
 def test_the_summary_of_a_nightly_job(tmp_path: Path) -> None:
-    results = result_files(judged(put_recorded(tmp_path, "slowed")))["comparison.json"]
+    results = make_result_files(judged(put_recorded(tmp_path, "slowed")))["comparison.json"]
 
     assert_golden("nightly.md", nightly_summary(json.loads(json.dumps(results))))

@@ -9,7 +9,7 @@ import pytest
 from fixtures.analysis.measurement import Failure, Run
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
-from fixtures.report.sentences import headline, nothing_measured
+from fixtures.report.sentences import explain_nothing_measured, make_headline
 from tests.unit.trials import SETTINGS, SPREAD, measurement, run, spec, timing_round, with_all_epochs
 
 FAST = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in (1, 2, 3)]
@@ -20,15 +20,15 @@ BOTH = [(*FAST[n - 1], *timing_round(n, 10.0, 3.0 + n / 100, 11.2, workers=4)[1:
 
 
 def said(measured: Run) -> str:
-    return headline(summarise(measured, SPREAD)).sentence
+    return make_headline(summarise(measured, SPREAD)).sentence
 
 
 def steps(measured: Run) -> str:
-    return " ".join(headline(summarise(measured, SPREAD)).next)
+    return " ".join(make_headline(summarise(measured, SPREAD)).next)
 
 
 def test_a_pass_is_one_sentence_with_interval_share_proof_and_threshold_and_asks_for_nothing() -> None:
-    found = headline(summarise(run(*FAST), SPREAD))
+    found = make_headline(summarise(run(*FAST), SPREAD))
 
     assert found.sentence == (
         "2 workers are 1.81x as fast as the baseline, 95 % interval 1.80 to 1.82, 0.94 of what this machine can show. "
@@ -40,7 +40,7 @@ def test_a_pass_is_one_sentence_with_interval_share_proof_and_threshold_and_asks
 def test_the_comparison_that_decides_the_verdict_speaks_first() -> None:
     slow_fours = [(*FAST[n - 1], *timing_round(n, 10.0, 8.0 + n / 100, 11.2, workers=4)[1:]) for n in (1, 2, 3)]
 
-    found = headline(summarise(run(*slow_fours, counts=(2, 4)), SPREAD))
+    found = make_headline(summarise(run(*slow_fours, counts=(2, 4)), SPREAD))
 
     assert found.sentence.startswith("4 workers are 1.25x")
     assert found.outcome is Outcome.REGRESSION
@@ -80,7 +80,7 @@ def test_what_to_do_next_is_about_what_happened(measured: Run, advice: str) -> N
 
 
 def test_a_count_that_does_not_fit_the_machine_is_no_failure_but_says_what_it_needs() -> None:
-    found = headline(summarise(run(*BOTH, counts=(2, 4), usable_cores=2), SPREAD))
+    found = make_headline(summarise(run(*BOTH, counts=(2, 4), usable_cores=2), SPREAD))
 
     assert found.outcome is Outcome.PASS
     assert found.sentence.startswith("2 workers")
@@ -104,7 +104,7 @@ def test_a_trial_that_is_missing_leaves_nothing_to_compare() -> None:
 
 
 def test_a_run_without_any_measurement_names_each_cause_once_and_its_remedy() -> None:
-    found = nothing_measured([("No port is free.", "Free one."), ("No port is free.", "Free one.")])
+    found = explain_nothing_measured([("No port is free.", "Free one."), ("No port is free.", "Free one.")])
 
     assert found.why == "No port is free."
     assert found.next == ("Free one.", "Nothing was learnt about speed: run it again once the cause is gone.")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from fixtures.analysis.measurement import Run, TrialSeries
 from fixtures.analysis.summary import Summary, summarise
-from fixtures.report.page import Material, page
-from fixtures.report.series import MOST_ROWS, series_chart
+from fixtures.report.page import Material, make_page
+from fixtures.report.timeline import MOST_ROWS, draw_series
 from tests.unit.trials import SCALING, SPREAD, run, timing_round
 
 QUIET_RUN = run(*(timing_round(n, 10.0, 5.5 + n / 50, 10.4) for n in range(1, 4)))
@@ -28,13 +28,13 @@ def summary(measured: Run) -> Summary:
 
 
 def test_a_run_that_nobody_watched_has_no_section() -> None:
-    assert "series-section" not in page(Material(summary(QUIET_RUN)))
-    assert series_chart(summary(QUIET_RUN)).svg == ""
+    assert "series-section" not in make_page(Material(summary(QUIET_RUN)))
+    assert draw_series(summary(QUIET_RUN)).svg == ""
 
 
 def test_every_figure_with_points_has_a_panel_and_those_without_none() -> None:
-    made = page(Material(summary(WATCHED)))
-    chart = series_chart(summary(WATCHED))
+    made = make_page(Material(summary(WATCHED)))
+    chart = draw_series(summary(WATCHED))
 
     assert 'id="series-section"' in made
     for name in ("data-images_per_second", "data-all_reduce_share", "data-pod_cpus"):
@@ -44,7 +44,7 @@ def test_every_figure_with_points_has_a_panel_and_those_without_none() -> None:
 
 
 def test_the_table_has_the_mean_of_each_series_and_an_empty_cell_for_a_figure_that_there_is_not() -> None:
-    table = series_chart(summary(WATCHED)).table
+    table = draw_series(summary(WATCHED)).table
 
     assert table is not None
     assert table.columns == ("", "round", "images/s", "share of all-reduce", "CPUs busy, by pod")
@@ -65,7 +65,7 @@ def test_measurements_of_before_there_was_monitoring_have_no_series() -> None:
 
 def test_the_table_of_a_long_run_says_what_it_leaves_out() -> None:
     long = tuple(TrialSeries(n, "baseline", "loss", "rank 0", ((ZERO + n, 1.0),)) for n in range(MOST_ROWS + 10))
-    table = series_chart(summary(replace(QUIET_RUN, series=long))).table
+    table = draw_series(summary(replace(QUIET_RUN, series=long))).table
 
     assert table is not None
     assert len(table.rows) == MOST_ROWS

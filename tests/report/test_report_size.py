@@ -13,9 +13,9 @@ from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.speedup import Ceiling, Share, Speedup
 from fixtures.analysis.summary import Comparison, Summary
 from fixtures.analysis.verdict import Outcome, Verdict
-from fixtures.report.frame import framed
-from fixtures.report.markdown import markdown
-from fixtures.report.page import Material, page
+from fixtures.report.frame import frame
+from fixtures.report.markdown import make_markdown
+from fixtures.report.page import Material, make_page
 from fixtures.settings.settings import header
 from tests.unit.trials import QUIET, SCALING, SETTINGS, measurement, spec
 
@@ -100,9 +100,9 @@ def test_fifty_configurations_in_fifty_rounds_take_few_seconds_and_few_megabytes
     summary = great_run()
     began = time.process_time()  # of this process alone: others may keep the machine busy
 
-    made = framed(page(Material(summary, SCALING)), "")
+    made = frame(make_page(Material(summary, SCALING)), "")
 
     assert time.process_time() - began < SECONDS
     assert len(made.encode()) < BYTES
     assert made.count("<svg") == 5
-    assert len(markdown(summary)) < COMMENT
+    assert len(make_markdown(summary)) < COMMENT

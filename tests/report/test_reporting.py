@@ -263,7 +263,7 @@ def test_a_page_that_cannot_be_made_costs_neither_verdict_nor_measurements(
     def fail(_: object) -> str:
         raise ValueError("no font")
 
-    monkeypatch.setattr("fixtures.report.page.page", fail)
+    monkeypatch.setattr("fixtures.report.page.make_page", fail)
 
     assert replay(pytester, run(*FAST)).ret == 0
     assert left(pytester) == FILES

@@ -21,7 +21,7 @@ from fixtures.analysis.measurement import Failure
 from fixtures.analysis.summary import summarise
 from fixtures.cli.nightly import AUTHOR, MEASUREMENT, Action, Issue, annotation, job_code, main, plan, run, summary
 from fixtures.history.regression import with_history
-from fixtures.report.results import result_files
+from fixtures.report.results import make_result_files
 from tests.unit import trials
 from tests.unit.samples import SPEEDUP
 from tests.unit.trials import SPREAD, timing_round
@@ -37,7 +37,7 @@ def results(seconds: float = 5.5, *findings: Finding, injected: float = 0.0, los
     failures = (Failure("run", "Infra", "Node worker-2 is gone.", ""),) if lost else ()
     summarised = summarise(trials.run(*rounds, failures=failures), SPREAD)
     judged = with_history(summarised, Judgement(20, findings, ("A note.",)))
-    return {**result_files(judged)["comparison.json"], "injected_slowdown": injected}
+    return {**make_result_files(judged)["comparison.json"], "injected_slowdown": injected}
 
 
 DROP = Finding(SPEEDUP, "drop", "The speedup of 2 workers is 12.0% below its reference.", -0.12, "bad", "good")

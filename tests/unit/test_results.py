@@ -13,7 +13,7 @@ import pytest
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.speedup import Speedup, interval
 from fixtures.analysis.summary import summarise
-from fixtures.report.results import result_files
+from fixtures.report.results import make_result_files
 from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures/report/results.schema.json").read_text())
@@ -23,7 +23,7 @@ BOTH = [(*round_, *timing_round(number, 10.0, 3.0, 12.0, workers=4)[1:]) for num
 
 def files(measured: Run) -> dict[str, Any]:
     """The files as a reader finds them; each is checked against its part of the schema."""
-    written = result_files(summarise(measured, SPREAD, SCALING))
+    written = make_result_files(summarise(measured, SPREAD, SCALING))
     read = {name: json.loads(json.dumps(content, allow_nan=False)) for name, content in written.items()}
     for name, content in read.items():
         part = "comparison" if name == "comparison.json" else "ray_trial" if name.startswith("ray") else "trial"
