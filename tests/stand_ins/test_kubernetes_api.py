@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.clusters.kubernetes.access.api import KINDS, Api, DeniedError, in_order
+from fixtures.clusters.kubernetes.access.api import KINDS, Api, DeniedError
+from fixtures.clusters.kubernetes.access.objects import in_order
 from fixtures.errors import InfraError
 from tests.stand_ins.fake_kubernetes import (
     BUSY,
@@ -282,7 +283,7 @@ def test_a_wait_for_the_end_names_what_holds_an_object_back(fake: FakeKubernetes
     ):
         api.wait_gone("RayCluster", "bench", name="e2e", deadline=5, report=ignore)
     with pytest.raises(
-        InfraError, match=r"Namespace old \(no finalizers: .*finalizers remaining: ray.io/.* who has to remove"
+        InfraError, match=r"Namespace old \(no finalizers: .*finalizers remaining: ray.io/.* controller that removes"
     ):
         api.wait_gone("Namespace", name="old", deadline=1, report=ignore)
 
