@@ -12,10 +12,10 @@ import gc
 import importlib
 import sys
 from collections.abc import Mapping
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+from trainer import ray_private
 
 STANDS_IN: Mapping[str, Mapping[str, object]] = {
     # What ray.train.tensorflow names in annotations, which are evaluated as it is loaded.
@@ -35,41 +35,6 @@ class _Deferred(ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
-class _Unused(type):
-    """The type of what stands for a class of Ray Data: its class methods do nothing."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *_, **__: None
-
-
-class _RayData(ModuleType):
-    """Stands for `ray.data` and all below it: whatever is imported from there is a class of that name."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        setattr(self, name, _Unused(name, (), {"__module__": self.__name__}))
-        return getattr(self, name)
-
-
-class _RayDataFinder(MetaPathFinder, Loader):
-    """Finds the stand-in wherever `ray.data` is imported."""
-
-    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Ours for `ray.data` and what is below it."""
-        ours = fullname == "ray.data" or fullname.startswith("ray.data.")
-        return ModuleSpec(fullname, self, is_package=True) if ours else None
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The stand-in."""
-        return _RayData(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        """There is nothing to run."""
-
-
 def defer() -> None:
     """Put stand-ins where TensorFlow, pandas and Ray Data would be; none for what is imported already."""
     collect_seldom()
@@ -77,8 +42,7 @@ def defer() -> None:
         stand_in = _Deferred(name)
         vars(stand_in).update(taken)
         sys.modules.setdefault(name, stand_in)
-    if "ray.data" not in sys.modules and not any(isinstance(each, _RayDataFinder) for each in sys.meta_path):
-        sys.meta_path.insert(0, _RayDataFinder())
+    ray_private.leave_out_ray_data()
 
 
 def collect_seldom() -> None:

@@ -10,14 +10,12 @@ from dataclasses import asdict
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from trainer import deferred
+from trainer import deferred, ray_private
 
 deferred.defer()
 
 import ray  # noqa: E402 - after the stand-in
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context  # noqa: E402
-from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
-from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy  # noqa: E402
 
 from trainer.progress import Progress, show  # noqa: E402
 from trainer.result import RankRecord  # noqa: E402
@@ -31,35 +29,6 @@ RAY_TRAIN = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints a worker's lines a second time
 }
 """Ray Train's own settings; they reach its controller and workers from the driver's environment."""
-UNNEEDED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
-"""Callbacks that each start an actor, a second of CPU while the workers start and wake-ups while they train.
-
-One serves datasets of Ray Data, of which there are none; the other frees the workers' CPUs when the controller
-dies, which the end of the job does as well.
-"""
-
-
-class _FixedSize(FixedScalingPolicy):  # type: ignore[misc]
-    """N workers, and no actor of Ray Data's that would ask an autoscaler for their nodes: there is none."""
-
-    def _send_resource_request(self) -> None:
-        """Nobody to ask."""
-
-    def _maybe_send_resource_request(self) -> None:
-        """Nobody to remind."""
-
-    def _cancel_resource_request(self) -> None:
-        """Nothing was asked for."""
-
-
-class _Trainer(TensorflowTrainer):  # type: ignore[misc]
-    """Ray's trainer without helper actors that have nothing to do here; it has no public switch for them (2.60)."""
-
-    def _create_default_callbacks(self) -> list[Any]:
-        return [each for each in super()._create_default_callbacks() if type(each).__name__ not in UNNEEDED]
-
-    def _initialize_and_run_controller(self, **given: Any) -> Any:
-        return super()._initialize_and_run_controller(**given | {"scaling_policy": _FixedSize(self.scaling_config)})
 
 
 def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -> tuple[RankRecord, ...]:
@@ -74,7 +43,7 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
     marks["ray"] = time.time()
     progress({"phase": "workers"})
     with TemporaryDirectory(prefix="storage-") as storage:
-        trainer = _Trainer(
+        trainer = ray_private.trimmed_trainer()(
             _worker,
             train_loop_config={"work": asdict(work)},
             scaling_config=ScalingConfig(

@@ -104,7 +104,7 @@ def test_ray_data_is_not_loaded_and_whatever_is_imported_from_it_is_a_class_that
         "from trainer import deferred\n"
         "deferred.defer()\n"
         "deferred.defer()\n"
-        "assert len([each for each in sys.meta_path if type(each).__module__ == 'trainer.deferred']) == 1\n"
+        "assert len([each for each in sys.meta_path if type(each).__module__ == 'trainer.ray_private']) == 1\n"
         "import ray.data\n"
         "from ray.data import Dataset\n"
         "from ray.data._internal.execution import interfaces, context\n"
