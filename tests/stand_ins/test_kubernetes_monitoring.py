@@ -149,7 +149,9 @@ def test_rights_that_are_missing_are_a_reason_and_no_failure(scene: Scene, monke
 
     assert found.prometheus is None
     assert scene.said[-1] == "no monitoring: This user may not apply Role. Ask for the right."
-    found.settle(scene.api, [], Engine.__new__(Engine), scene.said.append)  # nothing is looked at, nothing is raised
+    found.wait_ready(
+        scene.api, [], Engine.__new__(Engine), scene.said.append
+    )  # nothing is looked at, nothing is raised
 
 
 def test_without_monitoring_what_an_earlier_run_left_is_removed(scene: Scene) -> None:
@@ -359,6 +361,6 @@ def test_a_broken_api_while_settling_is_told(scene: Scene, monkeypatch: pytest.M
     engine: Any = type("Engine", (), {"owned": True, "brings_metrics": True})()
     some_ways: Any = object()
 
-    Watching(scene.monitors, some_ways).settle(scene.api, [], engine, scene.said.append)
+    Watching(scene.monitors, some_ways).wait_ready(scene.api, [], engine, scene.said.append)
 
     assert scene.said[-1] == "monitoring: The API is gone."
