@@ -73,54 +73,40 @@ class FakeBuilder:
 RECIPE = Recipe(Path("image"), {})
 
 
-def test_present_on_every_node_means_that_nothing_is_built_saved_or_asked() -> None:
-    nodes, builder = FakeNodes(bench=A, bench_m02=A), FakeBuilder()
+@pytest.mark.parametrize(
+    ("has", "builder", "options", "done", "imported", "digest"),
+    [
+        pytest.param({"bench": A, "bench_m02": A}, FakeBuilder(), {}, [], [], A, id="present on every node"),
+        pytest.param({}, FakeBuilder(), {}, ["has", "build", "save"], list(NODES), A, id="nowhere"),
+        pytest.param({}, FakeBuilder(has=True), {}, ["has", "save"], list(NODES), A, id="in Docker"),
+        pytest.param({"bench": A}, FakeBuilder(has=True), {}, ["has", "save"], ["bench-m02"], A, id="on one node"),
+        pytest.param(
+            {"bench": A, "bench_m02": B}, FakeBuilder(has=True), {}, ["has", "save"], ["bench-m02"], A, id="two images"
+        ),
+        pytest.param(
+            {"bench": A, "bench_m02": A},
+            FakeBuilder(B, has=True),
+            {"rebuild": True},
+            ["build fresh", "save"],
+            list(NODES),
+            B,
+            id="to be rebuilt",
+        ),
+    ],
+)
+def test_every_node_gets_the_same_image_and_no_more_is_done_than_that_takes(
+    has: Any,
+    builder: FakeBuilder,
+    options: dict[str, bool],
+    done: list[str],
+    imported: list[str],
+    digest: str,
+) -> None:
+    nodes = FakeNodes(**has)
 
-    assert provide(nodes, NODES, NAME, builder, silent, recipe=RECIPE) == {"bench": A, "bench-m02": A}
+    assert provide(nodes, NODES, NAME, builder, silent, recipe=RECIPE, **options) == dict.fromkeys(NODES, digest)
 
-    assert (builder.done, nodes.imported) == ([], [])
-
-
-def test_an_image_that_is_nowhere_is_built_saved_once_and_brought_to_every_node() -> None:
-    nodes, builder = FakeNodes(), FakeBuilder()
-
-    assert provide(nodes, NODES, NAME, builder, silent, recipe=RECIPE) == {"bench": A, "bench-m02": A}
-
-    assert builder.done == ["has", "build", "save"]
-    assert nodes.imported == ["bench", "bench-m02"]
-
-
-def test_an_image_that_docker_has_is_not_built_again() -> None:
-    builder = FakeBuilder(has=True)
-
-    provide(FakeNodes(), NODES, NAME, builder, silent, recipe=RECIPE)
-
-    assert builder.done == ["has", "save"]
-
-
-def test_only_the_node_that_lacks_it_gets_it() -> None:
-    nodes = FakeNodes(bench=A)
-
-    provide(nodes, NODES, NAME, FakeBuilder(A, has=True), silent, recipe=RECIPE)
-
-    assert nodes.imported == ["bench-m02"]
-
-
-def test_nodes_that_disagree_all_get_the_same() -> None:
-    nodes = FakeNodes(bench=A, bench_m02=B)
-
-    assert provide(nodes, NODES, NAME, FakeBuilder(A, has=True), silent) == {"bench": A, "bench-m02": A}
-
-    assert nodes.imported == ["bench-m02"]
-
-
-def test_a_rebuild_replaces_what_every_node_has() -> None:
-    nodes, builder = FakeNodes(bench=A, bench_m02=A), FakeBuilder(B, has=True)
-
-    digests = provide(nodes, NODES, NAME, builder, silent, recipe=RECIPE, rebuild=True)
-
-    assert digests == {"bench": B, "bench-m02": B}
-    assert builder.done == ["build fresh", "save"]
+    assert (builder.done, nodes.imported) == (done, imported)
 
 
 def test_a_ready_made_image_is_never_built() -> None:
@@ -132,18 +118,21 @@ def test_a_ready_made_image_is_never_built() -> None:
     assert builder.done == []
 
 
-def test_a_node_that_kept_nothing_is_named_whatever_the_import_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (FakeNodes(liars=("bench-m02",)), f"to every node as {A}, but bench-m02 has none"),
+        (FakeNodes(liars=NODES, bench=B, bench_m02=B), f"but bench has {B}, bench-m02 has {B}"),
+    ],
+    ids=["nothing", "its old image"],
+)
+def test_what_a_node_kept_instead_is_named_whatever_the_import_said(
+    tmp_path: Path, nodes: FakeNodes, said: str
+) -> None:
     archive = write_archive(tmp_path / "image.tar", f"blobs/sha256/{'a' * 64}", NAME)
 
-    with pytest.raises(InfraError, match=f"to every node as {A}, but bench-m02 has none"):
-        bring(FakeNodes(liars=("bench-m02",)), NODES, NAME, archive, silent)
-
-
-def test_a_node_that_kept_its_old_image_is_named_with_what_it_has(tmp_path: Path) -> None:
-    archive = write_archive(tmp_path / "image.tar", f"blobs/sha256/{'a' * 64}", NAME)
-
-    with pytest.raises(InfraError, match=f"but bench has {B}, bench-m02 has {B}"):
-        bring(FakeNodes(liars=NODES, bench=B, bench_m02=B), NODES, NAME, archive, silent)
+    with pytest.raises(InfraError, match=said):
+        bring(nodes, NODES, NAME, archive, silent)
 
 
 @pytest.mark.parametrize("config", [f"blobs/sha256/{'a' * 64}", f"{'a' * 64}.json"], ids=["OCI", "before Docker 25"])
@@ -194,21 +183,28 @@ def test_every_runtimes_way_to_name_an_image_is_understood(image: str) -> None:
     assert digests_of_pods([pod("one", "m1", image)]) == {"m1": "sha256:aa"}
 
 
-def test_a_pod_that_does_not_say_is_an_error_not_a_gap() -> None:
-    with pytest.raises(InfraError, match="The pod one on node m1 does not say which image it runs"):
-        digests_of_pods([pod("one", "m1", "")])
+@pytest.mark.parametrize(
+    ("pods", "said"),
+    [
+        ([pod("one", "m1", "")], "The pod one on node m1 does not say which image it runs"),
+        (
+            [pod("one", "m1", "sha256:aa"), pod("two", "m1", "sha256:bb")],
+            "Pods on m1 run different images: sha256:aa and, in two, sha256:bb",
+        ),
+    ],
+)
+def test_a_pod_that_does_not_say_and_two_images_on_one_node_are_errors(pods: list[Any], said: str) -> None:
+    with pytest.raises(InfraError, match=said):
+        digests_of_pods(pods)
 
 
-def test_two_images_on_one_node_are_an_error() -> None:
-    with pytest.raises(InfraError, match="Pods on m1 run different images: sha256:aa and, in two, sha256:bb"):
-        digests_of_pods([pod("one", "m1", "sha256:aa"), pod("two", "m1", "sha256:bb")])
-
-
-def test_nodes_with_different_images_are_all_named() -> None:
-    with pytest.raises(InfraError, match=f"not have the same image {NAME}: m1 has sha256:aa, m2 has sha256:bb"):
-        require_same_digest({"m1": "sha256:aa", "m2": "sha256:bb"}, NAME)
-
-
-def test_no_digest_at_all_is_an_error() -> None:
-    with pytest.raises(InfraError, match="no node has it"):
-        require_same_digest({}, NAME)
+@pytest.mark.parametrize(
+    ("digests", "said"),
+    [
+        ({"m1": "sha256:aa", "m2": "sha256:bb"}, f"same image {NAME}: m1 has sha256:aa, m2 has sha256:bb"),
+        ({}, "no node has it"),
+    ],
+)
+def test_different_digests_and_none_are_errors(digests: dict[str, str], said: str) -> None:
+    with pytest.raises(InfraError, match=said):
+        require_same_digest(digests, NAME)

@@ -76,20 +76,27 @@ def context(tmp_path: Path) -> Path:
     return folder
 
 
-def supply(engine: Any, docker: StandIns, context: Path, **settings: Any) -> ImageDistribution:
+def distribution(engine: Any, docker: StandIns, context: Path, **settings: Any) -> ImageDistribution:
     made = ImageDistribution(engine, KubernetesSettings(**settings), docker.environ, context=context)
     write_archive(docker.place / "image.tar", f"blobs/sha256/{DIGEST[7:]}", made.reference)  # what `docker save` gives
     engine.reference = made.reference
     return made
 
 
-def heard() -> list[str]:
-    return []
+def silent(line: str) -> None:
+    """Take no notice."""
+
+
+def begin(image: ImageDistribution, doing: str) -> None:
+    """Begin, and wait until it says that it does this."""
+    started = threading.Event()
+    image.begin(lambda line: started.set() if line.startswith(doing) else None)
+    assert started.wait(20)
 
 
 def test_the_image_is_built_while_the_cluster_starts(docker: StandIns, context: Path) -> None:
     engine = Nodes()
-    image = supply(engine, docker, context)
+    image = distribution(engine, docker, context)
     said: list[str] = []
 
     image.begin(said.append)
@@ -102,14 +109,12 @@ def test_the_image_is_built_while_the_cluster_starts(docker: StandIns, context: 
     image.stop()
 
 
-def test_what_was_built_is_brought_to_every_node_and_not_built_again(
-    docker: StandIns, context: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_built_is_brought_to_every_node_and_not_built_again(docker: StandIns, context: Path) -> None:
     engine = Nodes()
-    image = supply(engine, docker, context)
-    image.begin(heard().append)
+    image = distribution(engine, docker, context)
+    image.begin(silent)
 
-    assert image.bring(["a", "b"], heard().append) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
+    assert image.bring(["a", "b"], silent) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
     assert (len(docker.calls("docker build")), len(docker.calls("docker save"))) == (1, 1)
     assert engine.imported == ["a", "b"]
     assert not Path(docker.calls("docker save")[0].split()[3]).parent.exists()
@@ -119,10 +124,10 @@ def test_where_the_cluster_is_there_and_all_nodes_agree_nothing_is_built_or_aske
     docker: StandIns, context: Path
 ) -> None:
     engine = Nodes(there=True, has={"a": DIGEST, "b": DIGEST})
-    image = supply(engine, docker, context)
+    image = distribution(engine, docker, context)
 
-    image.begin(heard().append)
-    reference, imported, digests = image.bring(["a", "b"], heard().append)
+    image.begin(silent)
+    reference, imported, digests = image.bring(["a", "b"], silent)
 
     assert (reference, imported, digests) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
     assert docker.calls() == []
@@ -132,33 +137,31 @@ def test_where_the_cluster_is_there_and_all_nodes_agree_nothing_is_built_or_aske
 def test_an_image_that_docker_has_is_not_built(docker: StandIns, context: Path) -> None:
     docker.answer("docker image inspect", json.dumps([{"Size": 1}]))
     engine = Nodes(has={"a": DIGEST})
-    image = supply(engine, docker, context)
+    image = distribution(engine, docker, context)
 
-    image.begin(heard().append)
-    image.bring(["a"], heard().append)
+    image.begin(silent)
+    image.bring(["a"], silent)
 
     assert docker.calls("docker build") == []
 
 
 def test_a_build_that_fails_ends_the_start_with_its_cause(docker: StandIns, context: Path) -> None:
     docker.answer("docker build", err="ERROR: No matching distribution found for ray==2.60.0\n", code=1)
-    image = supply(Nodes(), docker, context)
+    image = distribution(Nodes(), docker, context)
     said: list[str] = []
 
     image.begin(said.append)
 
     with pytest.raises(InfraError, match="No matching distribution") as failed:
-        image.bring(["a"], heard().append)
+        image.bring(["a"], silent)
     assert "there is no image: `docker build` ended with exit code 1" in said[-1]
     assert "--build-args" in failed.value.remedy
 
 
 def test_a_build_that_nobody_waits_for_is_ended_and_nothing_of_it_runs_on(docker: StandIns, context: Path) -> None:
     docker.answer("docker build", "Step 1/1 : FROM scratch\n", then="sleep 600\n")
-    image = supply(Nodes(), docker, context)
-    started = threading.Event()
-    image.begin(lambda line: started.set())
-    assert started.wait(20)
+    image = distribution(Nodes(), docker, context)
+    begin(image, "image: step")
 
     image.stop()
 
@@ -168,10 +171,8 @@ def test_a_build_that_nobody_waits_for_is_ended_and_nothing_of_it_runs_on(docker
 
 def test_an_archive_that_nobody_waits_for_is_ended_and_removed(docker: StandIns, context: Path) -> None:
     docker.answer("docker save", then='touch "$3"; sleep 600\n')
-    image = supply(Nodes(), docker, context)
-    started = threading.Event()
-    image.begin(lambda line: started.set() if line.startswith("saving") else None)
-    assert started.wait(20)
+    image = distribution(Nodes(), docker, context)
+    begin(image, "saving")
 
     image.stop()
 
@@ -184,8 +185,8 @@ def test_a_build_that_has_not_begun_yet_when_it_is_stopped_never_does(docker: St
     wait = f"while [ -e '{docker.place}/wait' ]; do sleep 0.02; done\n"
     docker.answer("docker image inspect", err="Error: No such image: it", code=1, then=wait)
     docker.answer("docker build", then="sleep 600\n")
-    image = supply(Nodes(), docker, context)
-    image.begin(heard().append)
+    image = distribution(Nodes(), docker, context)
+    image.begin(silent)
     release = threading.Timer(0.2, (docker.place / "wait").unlink)
     release.start()
 
@@ -197,14 +198,12 @@ def test_a_build_that_has_not_begun_yet_when_it_is_stopped_never_does(docker: St
 
 def test_stopping_ends_no_build_of_another_run(docker: StandIns, context: Path) -> None:
     docker.answer("docker build", "Step 1/1 : FROM scratch\n", then="sleep 600\n")
-    image = supply(Nodes(), docker, context)
+    image = distribution(Nodes(), docker, context)
     command = f"docker build --tag {image.reference} . & echo $!; wait"
     theirs = subprocess.Popen(
         ["/bin/sh", "-c", command], env=docker.environ, stdout=subprocess.PIPE, start_new_session=True
     )
-    started = threading.Event()
-    image.begin(lambda line: started.set())
-    assert started.wait(20)
+    begin(image, "image: step")
 
     image.stop()
 
@@ -216,24 +215,24 @@ def test_stopping_ends_no_build_of_another_run(docker: StandIns, context: Path) 
 def test_an_image_that_is_to_be_pushed_is_built_first_and_used_by_its_pushed_name_and_digest(
     docker: StandIns, context: Path
 ) -> None:
-    image = supply(Nodes("context", there=True), docker, context, push=REGISTRY)
+    image = distribution(Nodes("context", there=True), docker, context, push=REGISTRY)
     name = f"{REGISTRY}/{image.reference.removeprefix('docker.io/')}"
     pushed = [{"Size": 1, "RepoDigests": [f"{name.rpartition(':')[0]}@{DIGEST}"], "Config": {}}]
     docker.answer("docker build", then=_from_now_on(docker, json.dumps(pushed)))
 
-    image.begin(heard().append)
-    found = image.bring(["a"], heard().append)
+    image.begin(silent)
+    found = image.bring(["a"], silent)
 
     assert found == (f"{name}@{DIGEST}", False, {})
     assert [each.split()[1] for each in docker.calls() if "inspect" not in each] == ["build", "tag", "push"]
 
 
 def test_a_ready_made_image_is_used_as_it_is_on_a_cluster_of_somebody_else(docker: StandIns, context: Path) -> None:
-    image = supply(Nodes("context", there=True), docker, context, image="example.org/me/trainer:1")
+    image = distribution(Nodes("context", there=True), docker, context, image="example.org/me/trainer:1")
 
-    image.begin(heard().append)
+    image.begin(silent)
 
-    assert image.bring(["a"], heard().append) == ("example.org/me/trainer:1", False, {})
+    assert image.bring(["a"], silent) == ("example.org/me/trainer:1", False, {})
     assert docker.calls() == []
 
 
@@ -250,7 +249,7 @@ def test_a_ready_made_image_is_used_as_it_is_on_a_cluster_of_somebody_else(docke
 def test_what_is_missing_is_said_before(
     docker: StandIns, context: Path, name: str, settings: dict[str, str], problems: list[str]
 ) -> None:
-    found = supply(Nodes(name), docker, context, **settings).preflight()
+    found = distribution(Nodes(name), docker, context, **settings).preflight()
 
     assert len(found) == len(problems)
     assert all(part in each.what for part, each in zip(problems, found, strict=True))
@@ -270,13 +269,13 @@ def test_docker_is_asked_for_only_where_it_is_needed(
     nothing = StandIns(tmp_path / "none", [])
     nothing.environ["PATH"] = str(tmp_path)
 
-    found = supply(Nodes(name), nothing, context, **settings).preflight()
+    found = distribution(Nodes(name), nothing, context, **settings).preflight()
 
     assert ["docker is not on PATH." in each.what for each in found] == ([True] if needed else [])
 
 
 def test_the_versions_in_an_image_of_ours_are_those_of_its_recipe(docker: StandIns, context: Path) -> None:
-    said = supply(Nodes(), docker, context).versions()
+    said = distribution(Nodes(), docker, context).versions()
 
     assert said["image_ray"] == "2.60.0"
     assert said["image_python"] == said["client_python"]
@@ -286,7 +285,7 @@ def test_the_versions_in_an_image_of_ours_are_those_of_its_recipe(docker: StandI
 def test_the_versions_in_a_ready_made_image_are_those_of_its_labels_and_unknown_without_it(
     docker: StandIns, context: Path
 ) -> None:
-    image = supply(Nodes("context", there=True), docker, context, image="example.org/me/trainer:1")
+    image = distribution(Nodes("context", there=True), docker, context, image="example.org/me/trainer:1")
     assert image.versions()["image_ray"] is None
 
     labels = {"ray-train-e2e.python": "3.11", "ray-train-e2e.ray": "2.60.0", "ray-train-e2e.tensorflow": "2.19.0"}
