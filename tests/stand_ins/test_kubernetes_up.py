@@ -272,7 +272,9 @@ def test_everything_that_is_missing_is_said_at_once(world: World) -> None:
     found = world.provider(engine, chart=world.folder / "chart" / "crds").preflight()
 
     told = " ".join(each.what for each in found)
-    assert all(each in told for each in ("No Docker", "helm is not on PATH", "kubectl is not on PATH", "no Helm chart"))
+    assert all(
+        each in told for each in ("No Docker", "helm is not on PATH", "kubectl is not on PATH", "not a Helm chart")
+    )
     assert all(each.remedy for each in found)
     assert world.steps == []
 
