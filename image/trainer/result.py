@@ -216,33 +216,38 @@ def from_dict(kind: type[T], value: object, at: str = "") -> T:
 def _build(kind: Any, value: Any, at: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise BrokenResultError(f"{at}: expected an object, got {value!r}")
-        hints = typing.get_type_hints(kind)
-        # What has a default may be absent: data written before the field was there.
-        names = [each.name for each in fields(kind) if each.name in value or each.default is MISSING]
-        for name in names:
-            if name not in value:
-                raise BrokenResultError(f"{at}.{name} is missing from the result")
-        return kind(**{name: _build(hints[name], value[name], f"{at}.{name}") for name in names})  # type: ignore[operator]
+        return _build_dataclass(kind, _require(dict, value, at, "an object"), at)
     if origin is tuple:
-        if not isinstance(value, list):
-            raise BrokenResultError(f"{at}: expected a list, got {value!r}")
-        return tuple(_build(arguments[0], item, f"{at}[{i}]") for i, item in enumerate(value))
+        items = _require(list, value, at, "a list")
+        return tuple(_build(arguments[0], item, f"{at}[{number}]") for number, item in enumerate(items))
     if origin is dict:
-        if not isinstance(value, dict):
-            raise BrokenResultError(f"{at}: expected an object, got {value!r}")
-        return {key: _build(arguments[1], item, f"{at}.{key}") for key, item in value.items()}
+        entries = _require(dict, value, at, "an object")
+        return {key: _build(arguments[1], item, f"{at}.{key}") for key, item in entries.items()}
     if origin is typing.Literal:
         if value not in arguments:
             raise BrokenResultError(f"{at}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
         return value
     if origin in (types.UnionType, typing.Union):
-        inner = next(each for each in arguments if each is not type(None))
+        inner = next(argument for argument in arguments if argument is not type(None))
         return None if value is None else _build(inner, value, at)
-    wrong = isinstance(value, bool) and kind is not bool
-    if kind is float and isinstance(value, int) and not wrong:
-        return float(value)
-    if wrong or not isinstance(value, kind):
+    if kind is not bool and isinstance(value, bool):
         raise BrokenResultError(f"{at}: expected {kind.__name__}, got {value!r}")
+    if kind is float and isinstance(value, int):
+        return float(value)
+    return _require(kind, value, at, kind.__name__)
+
+
+def _build_dataclass(kind: Any, value: dict[str, Any], at: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    # What has a default may be absent: data written before the field was there.
+    names = [field.name for field in fields(kind) if field.name in value or field.default is MISSING]
+    for name in names:
+        if name not in value:
+            raise BrokenResultError(f"{at}.{name} is missing from the result")
+    return kind(**{name: _build(hints[name], value[name], f"{at}.{name}") for name in names})
+
+
+def _require(kind: Any, value: Any, at: str, expected: str) -> Any:
+    if not isinstance(value, kind):
+        raise BrokenResultError(f"{at}: expected {expected}, got {value!r}")
     return value

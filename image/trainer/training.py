@@ -55,8 +55,8 @@ def train(
 
     Args:
         work: what to do.
-        rank: this rank.
-        world_size: ranks that divide each global batch.
+        rank: of `world_size`, which divide each global batch.
+        world_size: how many ranks there are.
         marks: unix times at which this process ended its phases so far; extended here.
         progress: takes events for people to see; called outside the timed loop.
         wait_for_start: called when everything is built; the first epoch starts when it returns.
@@ -81,23 +81,7 @@ def train(
     calibration = calibrate()
     marks["calibrate"] = time.time()
     wait_for_start()
-    records = []
-    for epoch in range(work.epochs):
-        stopwatch.lap()
-        record = loop.epoch(epoch, evaluate=work.evaluate and rank == 0)
-        records.append(record)
-        progress(
-            {
-                "phase": "train",
-                "epoch": epoch + 1,
-                "epochs": work.epochs,
-                "loss": record.loss,
-                "images_per_second": record.samples * world_size / record.seconds,
-                "accuracy": record.accuracy,
-                "seconds": record.seconds,
-                **({"all_reduce_seconds": stopwatch.lap()} if timed else {}),
-            }
-        )
+    records = _train_epochs(loop, work, rank, world_size, progress, stopwatch if timed else None)
     marks["train"] = time.time()
     own = RankRecord(
         rank=rank,
@@ -109,7 +93,7 @@ def train(
         node=os.environ.get("RAY_TRAIN_E2E_NODE", ""),
         collective=collective.name,
         means=means(),
-        epochs=tuple(records),
+        epochs=records,
         probe=probe,
         marks=marks,
         hardware=hardware(),
@@ -117,10 +101,40 @@ def train(
         calibration_seconds=calibration,
         slowdown=work.slowdown,
     )
-    everybodys = collective.gather(json.dumps(asdict(own)).encode())
+    return _gather(collective, own)
+
+
+def _train_epochs(
+    loop: _Loop, work: Work, rank: int, world_size: int, progress: Progress, stopwatch: Stopwatch | None
+) -> tuple[EpochRecord, ...]:
+    """Train every epoch, and report each; a stopwatch takes the time of its all-reduces."""
+    records = []
+    for epoch in range(work.epochs):
+        if stopwatch:
+            stopwatch.lap()
+        record = loop.epoch(epoch, evaluate=work.evaluate and rank == 0)
+        records.append(record)
+        progress(
+            {
+                "phase": "train",
+                "epoch": epoch + 1,
+                "epochs": work.epochs,
+                "loss": record.loss,
+                "images_per_second": record.samples * world_size / record.seconds,
+                "accuracy": record.accuracy,
+                "seconds": record.seconds,
+                **({"all_reduce_seconds": stopwatch.lap()} if stopwatch else {}),
+            }
+        )
+    return tuple(records)
+
+
+def _gather(collective: Collective, own: RankRecord) -> tuple[RankRecord, ...]:
+    """Exchange the records of all ranks, and leave the collective."""
+    records = collective.gather(json.dumps(asdict(own)).encode())
     collective.barrier()  # nobody closes a socket that a slower rank still reads from
     collective.close()
-    return tuple(from_dict(RankRecord, parse_json(each.decode())) for each in everybodys)
+    return tuple(from_dict(RankRecord, parse_json(record.decode())) for record in records)
 
 
 class _Loop:
