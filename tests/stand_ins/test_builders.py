@@ -93,16 +93,13 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_a_missing_image(program
         docker(programs).has("mine:1")
 
 
-def test_docker_knows_which_images_it_has(programs: StandIns) -> None:
+def test_docker_knows_which_images_it_has_and_what_their_labels_say(programs: StandIns) -> None:
     assert docker(programs).has("mine:1")
+    assert docker(programs).versions("mine:1") == Versions("3.11", "2.60.0", "2.21.0")
 
     lacks(programs)
 
     assert not docker(programs).has("mine:1")
-
-
-def test_versions_are_read_from_the_labels(programs: StandIns) -> None:
-    assert docker(programs).versions("mine:1") == Versions("3.11", "2.60.0", "2.21.0")
 
 
 @pytest.mark.parametrize("labels", [None, {"ray-train-e2e.ray": "2.60.0"}])
@@ -239,18 +236,16 @@ def test_the_docker_runtime_takes_build_arguments_in_another_form(programs: Stan
     assert "--build-opt=build-arg=PYTHON=3.11" in programs.calls()[0]
 
 
-def test_minikubes_exit_code_0_without_an_image_is_a_failure(programs: StandIns, recipe: Recipe) -> None:
+@pytest.mark.parametrize("before", [None, "sha256:old"])
+def test_minikubes_exit_code_0_without_a_new_image_is_a_failure(
+    programs: StandIns, recipe: Recipe, before: str | None
+) -> None:
     programs.answer("minikube image build", err="error: failed to solve: no such host\n")
 
     with pytest.raises(
         InfraError, match="exit code 0, but the node has no new image: error: failed to solve: no such host"
     ):
-        minikube(programs, None).build(recipe, silent, fresh=False)
-
-
-def test_a_fresh_build_in_minikube_that_changed_nothing_is_a_failure(programs: StandIns, recipe: Recipe) -> None:
-    with pytest.raises(InfraError, match="the node has no new image"):
-        minikube(programs, "sha256:old").build(recipe, silent, fresh=True)
+        minikube(programs, before).build(recipe, silent, fresh=before is not None)
 
 
 @pytest.mark.parametrize("left", ["", ': >"$6"\n'], ids=["no file", "an empty file"])

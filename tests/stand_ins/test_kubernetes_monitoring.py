@@ -164,9 +164,7 @@ def test_without_monitoring_what_an_earlier_run_left_is_removed(scene: Scene) ->
 
 def test_they_are_waited_for_until_both_run(scene: Scene) -> None:
     scene.apply()
-    scene.run(PROMETHEUS)
-    assert set(scene.monitors._lacking([])) == {GRAFANA}
-    scene.run(GRAFANA)
+    scene.run(PROMETHEUS, GRAFANA)
 
     assert scene.monitors.missing([], scene.said.append) == {}
 
@@ -198,29 +196,26 @@ def put_stuck_grafana(scene: Scene, image: str, reason: str, message: str) -> No
     )
 
 
-def test_a_pod_that_can_never_run_is_not_waited_for(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("image", "reason", "message", "least", "most"),
+    [
+        ("::", "InvalidImageName", 'couldn\'t parse image name "::"', 0, 0),
+        ("g:1", "ImagePullBackOff", "Back-off pulling image", 20, TROUBLE_SECONDS),
+    ],
+)
+def test_a_pod_that_can_never_run_is_not_waited_for_and_one_in_trouble_half_a_minute(
+    scene: Scene, image: str, reason: str, message: str, least: float, most: float
+) -> None:
     scene.apply()
     scene.run(PROMETHEUS)
-    put_stuck_grafana(scene, "::", "InvalidImageName", 'couldn\'t parse image name "::"')
+    put_stuck_grafana(scene, image, reason, message)
     began = scene.fake.clock.at
 
     missing = scene.monitors.missing([], scene.said.append)
 
-    assert "::" in missing[GRAFANA]
-    assert scene.fake.clock.at == began
-
-
-def test_an_image_that_cannot_be_pulled_costs_half_a_minute_and_no_more(scene: Scene) -> None:
-    scene.apply()
-    scene.run(PROMETHEUS)
-    put_stuck_grafana(scene, "g:1", "ImagePullBackOff", "Back-off pulling image")
-    began = scene.fake.clock.at
-
-    missing = scene.monitors.missing([], scene.said.append)
-
-    assert "g:1" in missing[GRAFANA]
-    assert 20 <= scene.fake.clock.at - began <= TROUBLE_SECONDS
-    assert sum(each.startswith("waiting for") for each in scene.said) == 1
+    assert image in missing[GRAFANA]
+    assert least <= scene.fake.clock.at - began <= most
+    assert sum(line.startswith("waiting for") for line in scene.said) == (1 if least else 0)
 
 
 def test_prometheus_is_asked_through_the_api_server(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from fixtures.clusters.kubernetes.engines.context import ContextEngine
 from fixtures.clusters.kubernetes.engines.kind import KindEngine
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.clusters.kubernetes.factory import make_engine, make_provider
+from fixtures.clusters.kubernetes.provider import KubernetesProvider
 from fixtures.measure import experiment
 from fixtures.plugin import suite
 from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, MINIKUBE_KUBERNETES, KubernetesSettings
@@ -85,9 +86,9 @@ def test_the_suite_makes_the_provider_that_the_option_names_with_room_for_the_la
 
     provider = make_named(build(values, {}), os.environ)
 
-    assert provider.name == "minikube"
-    plan = provider._plan  # type: ignore[attr-defined]
-    assert (plan.workers, plan.cpus, plan.namespace) == (4, 1, "space")
+    assert isinstance(provider, KubernetesProvider)
+    plan = provider.plan
+    assert (provider.name, plan.workers, plan.cpus, plan.namespace) == ("minikube", 4, 1, "space")
 
 
 def run_suite(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:

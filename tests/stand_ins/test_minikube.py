@@ -161,18 +161,22 @@ def test_ctrl_c_half_way_through_a_start_ends_minikube_and_down_removes_what_the
     assert not engine.folder.exists()
 
 
-def test_a_profile_in_the_home_without_our_marker_is_never_touched(world: World) -> None:
-    world.profile.mkdir(parents=True)
+def refuse(world: World, cause: str) -> InfraError:
+    """Assert that `up` refuses, and that neither it nor `down` touches anything."""
     engine = world.engine()
 
-    with pytest.raises(
-        InfraError, match=r"rig2 exists already .* not made by ray-train-e2e, so it stays untouched"
-    ) as error:
+    with pytest.raises(InfraError, match=cause) as refused:
         engine.up(world.said.append)
     engine.down()
 
-    assert "--cluster=context" in error.value.remedy
-    assert world.calls("minikube start") == world.calls("minikube delete") == []
+    assert world.calls("minikube") == world.calls("docker rm") == []
+    return refused.value
+
+
+def test_a_profile_in_the_home_without_our_marker_is_never_touched(world: World) -> None:
+    world.profile.mkdir(parents=True)
+
+    assert "--cluster=context" in refuse(world, "rig2 exists already .* not made by ray-train-e2e").remedy
 
 
 @pytest.mark.parametrize("name", ["rig2", "rig2-m02"])
@@ -180,13 +184,8 @@ def test_containers_of_our_name_from_another_home_are_never_touched(world: World
     """`minikube delete` removes them by label, whatever home made them; `profile list` calls them invalid."""
     world.answer("docker ps", docker_ps(name))
     world.answer("minikube profile list", json.dumps({"valid": [], "invalid": [{"Name": name}]}))
-    engine = world.engine()
 
-    with pytest.raises(InfraError, match=f"container {name}"):
-        engine.up(world.said.append)
-    engine.down()
-
-    assert world.calls("minikube") == []
+    refuse(world, f"container {name}")
 
 
 def test_containers_of_other_profiles_are_nobodys_business(world: World) -> None:
@@ -200,15 +199,8 @@ def test_containers_of_other_profiles_are_nobodys_business(world: World) -> None
 def test_containers_that_somebody_made_after_ours_were_removed_are_never_touched(world: World) -> None:
     world.left_by_another_run()
     world.answer("docker ps", docker_ps("rig2", "rig2-m02").replace('"xrig2"', '"other"'))
-    engine = world.engine()
 
-    with pytest.raises(
-        InfraError, match=r"The containers rig2 have the names of Minikube's profile rig2 but were not made by it"
-    ):
-        engine.up(world.said.append)
-    engine.down()
-
-    assert world.calls("minikube") == world.calls("docker rm") == []
+    refuse(world, "The containers rig2 have the names of Minikube's profile rig2 but were not made by it")
 
 
 def test_a_profile_that_another_run_uses_now_is_refused(world: World) -> None:
@@ -216,10 +208,7 @@ def test_a_profile_that_another_run_uses_now_is_refused(world: World) -> None:
     lease = Lease(os.getppid(), psutil.Process(os.getppid()).create_time())
     processes.write_lease(world.engine().folder, lease)
 
-    with pytest.raises(InfraError, match=f"in use by another run \\(process {os.getppid()}\\)"):
-        world.up()
-
-    assert world.calls("minikube") == []
+    refuse(world, f"in use by another run \\(process {os.getppid()}\\)")
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -295,15 +284,10 @@ def test_a_broken_leftover_of_ours_is_removed_and_made_anew(world: World, broken
 def test_a_start_that_outlived_its_killed_run_is_ended_before_anything_else(world: World) -> None:
     world.left_by_another_run(kept=False)
     world.answer("minikube orphan", then="sleep 60")
-    orphan = subprocess.Popen(
-        [f"{world.place}/bin/minikube", "orphan", "start", "--profile=rig2"],
-        env=world.environ,
-        start_new_session=True,
-    )
-    other = subprocess.Popen(
-        [f"{world.place}/bin/minikube", "orphan", "start", "--profile=rig3"],
-        env=world.environ,
-        start_new_session=True,
+    command = [f"{world.place}/bin/minikube", "orphan", "start"]
+    orphan, other = (
+        subprocess.Popen([*command, f"--profile={name}"], env=world.environ, start_new_session=True)
+        for name in ("rig2", "rig3")
     )
     try:
         while len(world.calls("minikube orphan")) < 2:

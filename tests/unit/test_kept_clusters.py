@@ -27,6 +27,13 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
+def kept(world: World) -> World:
+    """The same with a cluster that an earlier process kept."""
+    world.left_by_another_run()
+    return world
+
+
+@pytest.fixture
 def kind(tmp_path: Path) -> KindWorld:
     return KindWorld(tmp_path)
 
@@ -45,41 +52,38 @@ def test_where_there_is_nothing_of_ours_there_is_nothing_to_answer_for_and_no_pr
     assert not engine.folder.exists()
 
 
-def test_what_an_earlier_process_kept_is_removed_by_the_next_without_a_start(world: World) -> None:
-    world.left_by_another_run()
-    engine = world.engine(nodes=1)  # of whatever shape it is
+def test_what_an_earlier_process_kept_is_removed_by_the_next_without_a_start(kept: World) -> None:
+    engine = kept.engine(nodes=1)  # of whatever shape it is
 
     assert engine.attach()
     engine.down()
 
-    assert world.calls("minikube start") == []
-    assert len(world.calls("minikube delete")) == 1
+    assert kept.calls("minikube start") == []
+    assert len(kept.calls("minikube delete")) == 1
     assert not engine.folder.exists()
 
 
-def test_what_is_given_back_is_kept_as_before_and_no_longer_ours_to_remove(world: World) -> None:
-    world.left_by_another_run()
-    before = lease(world)
-    engine = world.engine()
+def test_what_is_given_back_is_kept_as_before_and_no_longer_ours_to_remove(kept: World) -> None:
+    before = lease(kept)
+    engine = kept.engine()
 
     engine.attach()
-    assert lease(world) != before
+    assert lease(kept) != before
     engine.give_back()
     engine.down()
 
-    assert lease(world) == before
-    assert world.calls("minikube delete") == []
+    assert lease(kept) == before
+    assert kept.calls("minikube delete") == []
 
 
-def test_an_up_after_the_claim_still_knows_that_the_cluster_was_kept(world: World) -> None:
-    world.left_by_another_run()
-    engine = world.engine(nodes=3)
+def test_an_up_after_the_claim_still_knows_that_the_cluster_was_kept(kept: World) -> None:
+    engine = kept.engine(nodes=3)
     engine.attach()
 
     with pytest.raises(InfraError, match="The kept cluster rig2 has 2 nodes instead of 3"):
-        engine.up(world.said.append)
+        engine.up(kept.said.append)
 
-    assert world.calls("minikube delete") == []
+    assert kept.calls("minikube delete") == []
 
 
 def test_what_had_to_be_made_anew_was_not_there_before(world: World) -> None:
@@ -93,52 +97,46 @@ def test_what_had_to_be_made_anew_was_not_there_before(world: World) -> None:
     assert "has lost its nodes" in world.said[0]
 
 
-def test_a_cluster_in_use_is_not_touched(world: World) -> None:
-    world.left_by_another_run()
-    processes.write_lease(world.engine().folder, Lease(1, psutil.Process(1).create_time()))
+def test_a_cluster_in_use_is_not_touched(kept: World) -> None:
+    processes.write_lease(kept.engine().folder, Lease(1, psutil.Process(1).create_time()))
 
     with pytest.raises(InfraError, match="in use by another run"):
-        world.engine().attach()
+        kept.engine().attach()
 
-    assert world.calls() == []
+    assert kept.calls() == []
 
 
-def test_containers_of_our_names_that_somebody_else_made_are_not_claimed(world: World) -> None:
-    world.left_by_another_run()
-    world.answer("docker ps", docker_ps("rig2").replace('"xrig2"', '"other"'))
+def test_containers_of_our_names_that_somebody_else_made_are_not_claimed(kept: World) -> None:
+    kept.answer("docker ps", docker_ps("rig2").replace('"xrig2"', '"other"'))
 
     with pytest.raises(InfraError, match="were not made by it"):
-        world.engine().attach()
+        kept.engine().attach()
 
-    assert lease(world) == Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
+    assert lease(kept) == Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
 
 
-def test_nodes_are_stopped_and_looked_at(world: World) -> None:
-    world.left_by_another_run()
-    world.answer(
-        "minikube stop", recorded("minikube-stop.jsonl"), then=world.later("minikube status", recorded(STOPPED))
-    )
-    engine = world.engine()
+def test_nodes_are_stopped_and_looked_at(kept: World) -> None:
+    kept.answer("minikube stop", recorded("minikube-stop.jsonl"), then=kept.later("minikube status", recorded(STOPPED)))
+    engine = kept.engine()
     engine.attach()
 
-    engine.stop(world.said.append)
+    engine.stop(kept.said.append)
     engine.keep_running()
 
-    assert world.calls("minikube stop") == ["minikube stop --profile rig2 --output=json"]
-    found = lease(world)
+    assert kept.calls("minikube stop") == ["minikube stop --profile rig2 --output=json"]
+    found = lease(kept)
     assert found is not None
     assert found.kept
     assert found.extra["containers"] == ["xrig2", "xrig2-m02"]
 
 
-def test_a_stop_that_stops_nothing_is_told_whatever_its_exit_code(world: World) -> None:
-    world.left_by_another_run()
-    world.answer("minikube stop", recorded("minikube-stop.jsonl"))
-    engine = world.engine()
+def test_a_stop_that_stops_nothing_is_told_whatever_its_exit_code(kept: World) -> None:
+    kept.answer("minikube stop", recorded("minikube-stop.jsonl"))
+    engine = kept.engine()
     engine.attach()
 
     with pytest.raises(InfraError, match=r"`minikube stop` left rig2, rig2-m02 running: 2 nodes stopped\."):
-        engine.stop(world.said.append)
+        engine.stop(kept.said.append)
 
 
 def test_the_status_says_whose_the_cluster_is_and_what_does_not_run(world: World) -> None:
