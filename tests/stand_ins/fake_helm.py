@@ -15,6 +15,8 @@ from tests.stand_ins.fake_kubernetes import FakeKubernetes
 
 DATA = Path(__file__).parents[1] / "data" / "operator"
 NAME = "kuberay-operator"
+CRDS = ("rayclusters.ray.io", "rayjobs.ray.io")
+FIELDS = ("authOptions", "headGroupSpec", "rayVersion", "workerGroupSpecs", "tlsOptions")
 OUR_LABELS = {"labels": {"app.kubernetes.io/part-of": "ray-train-e2e"}}
 
 
@@ -41,6 +43,32 @@ def deployment(namespace: str, *, ours: bool = False, arguments: tuple[str, ...]
         "conditions": [{"type": "Available", "status": "True"}],
     }
     return made
+
+
+def crd(name: str, *, fields: tuple[str, ...] = FIELDS, **metadata: Any) -> dict[str, Any]:
+    plural, _, group = name.partition(".")
+    schema: dict[str, Any] = {
+        "openAPIV3Schema": {"properties": {"spec": {"properties": {each: {} for each in fields}}}}
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": name, **metadata},
+        "spec": {"group": group, "names": {"plural": plural}, "versions": [{"name": "v1", "schema": schema}]},
+        "status": {"conditions": [{"type": "Established", "status": "True"}]},
+    }
+
+
+def make_chart(folder: Path, *, name: str = NAME, version: str = "1.7.0", crds: tuple[str, ...] = CRDS) -> Path:
+    """A chart as the real one is laid out, with small CRDs."""
+    (folder / "crds").mkdir(parents=True)
+    (folder / "Chart.yaml").write_text(f"apiVersion: v2\n\nname: {name}\nversion: {version}\n")
+    for each in crds:
+        definition = {key: value for key, value in crd(each).items() if key != "status"}
+        # The real files begin so, too: the name comes first below metadata.
+        content = yaml.safe_dump(definition, sort_keys=False)
+        (folder / "crds" / f"ray.io_{each.split('.')[0]}.yaml").write_text(content)
+    return folder
 
 
 class FakeHelm(Tool):

@@ -7,12 +7,9 @@ from base64 import b64decode
 from collections.abc import Mapping
 from copy import deepcopy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tests.stand_ins.fake_helm import deployment
+from tests.stand_ins.fake_helm import crd, deployment
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.unit.recordings import at
 
@@ -21,31 +18,6 @@ OURS = {"app.kubernetes.io/managed-by": "ray-train-e2e"}
 IMAGE = "docker.io/ray-train-e2e/trainer:1"
 DIGEST = f"sha256:{'d' * 64}"
 CRD = "rayclusters.ray.io"
-FIELDS = ("authOptions", "headGroupSpec", "rayVersion", "workerGroupSpecs")
-
-
-def definition(**metadata: Any) -> dict[str, Any]:
-    """KubeRay's RayCluster, served."""
-    schema: dict[str, Any] = {
-        "openAPIV3Schema": {"properties": {"spec": {"properties": {each: {} for each in FIELDS}}}}
-    }
-    names = {"group": "ray.io", "names": {"plural": "rayclusters"}, "versions": [{"name": "v1", "schema": schema}]}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": CRD, **metadata},
-        "spec": names,
-        "status": {"conditions": [{"type": "Established", "status": "True"}]},
-    }
-
-
-def make_chart(folder: Path) -> Path:
-    """KubeRay's chart, as far as it is read."""
-    (folder / "crds").mkdir(parents=True)
-    (folder / "Chart.yaml").write_text("name: kuberay-operator\nversion: 1.7.0\n")
-    applied = {key: value for key, value in definition().items() if key != "status"}
-    (folder / "crds" / "rayclusters.yaml").write_text(yaml.safe_dump(applied, sort_keys=False))
-    return folder
 
 
 def thing(kind: str, name: str, space: str | None = SPACE, labels: Mapping[str, str] | None = None, **more: Any) -> Any:
@@ -64,7 +36,7 @@ class Server(FakeKubernetes):
     def apply(self, at: Any, query: Any, content: str, manifest: Any) -> Any:
         stored = super().apply(at, query, content, manifest)
         if manifest["kind"] == "CustomResourceDefinition":
-            stored["status"] = definition()["status"]
+            stored["status"] = crd(CRD)["status"]
         if manifest["kind"] == "Service":
             stored["spec"]["ports"][0].setdefault("nodePort", self.node_port)
         if manifest["kind"] == "RayCluster" and self.kuberay:
@@ -179,4 +151,4 @@ class _Answers(BaseHTTPRequestHandler):
 
 def operator_of_somebody(server: Server) -> None:
     """KubeRay as somebody else installed it, for all namespaces."""
-    server.put(deployment("kuberay-system"), definition())
+    server.put(deployment("kuberay-system"), crd(CRD))

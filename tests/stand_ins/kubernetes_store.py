@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
@@ -24,11 +24,16 @@ PATH = re.compile(
 
 
 class FakeClock(Clock):
-    """A clock that stands still until somebody sleeps."""
+    """A clock that stands still until somebody sleeps.
+
+    Attributes:
+        meanwhile: what happens whenever somebody has slept.
+    """
 
     def __init__(self, at: float = 1_795_425_000.0) -> None:
         self.at = at
         self.slept: list[float] = []
+        self.meanwhile: Callable[[], object] = lambda: None
 
     def now(self) -> float:
         return self.at
@@ -36,6 +41,7 @@ class FakeClock(Clock):
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.at += seconds
+        self.meanwhile()
 
     def utc(self) -> datetime:
         return datetime.fromtimestamp(self.at, UTC)
@@ -228,6 +234,10 @@ class Store:
 
     def _stamp(self) -> str:
         return self.clock.utc().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def ignore(_: str) -> None:
+    """Hear a line and forget it."""
 
 
 def absent(plural: str, group: str, name: str) -> RefusedError:

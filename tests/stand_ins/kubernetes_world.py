@@ -21,8 +21,8 @@ from fixtures.clusters.kubernetes.plan import Plan
 from fixtures.clusters.kubernetes.provider import KubernetesProvider
 from fixtures.clusters.ray_state import node_states
 from fixtures.system.programs import Completed, Tool
-from tests.stand_ins.fake_helm import FakeHelm
-from tests.stand_ins.fake_kuberay import DIGEST, IMAGE, SPACE, Dashboard, Server, make_chart
+from tests.stand_ins.fake_helm import FakeHelm, make_chart
+from tests.stand_ins.fake_kuberay import CRD, DIGEST, IMAGE, SPACE, Dashboard, Server
 from tests.unit.recordings import node
 
 
@@ -42,7 +42,7 @@ class World:
         self.helm = Helm(self)
         self.kubectl = Kubectl(self)
         self.kubeconfig = server.kubeconfig(folder)
-        self.chart = make_chart(folder / "chart")
+        self.chart = make_chart(folder / "chart", crds=(CRD,))
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

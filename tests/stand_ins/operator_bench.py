@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fixtures.clusters.kubernetes.access.api import Api
 from fixtures.clusters.kubernetes.operator.chart import Source
 from fixtures.clusters.kubernetes.operator.operator import Operator
-from tests.stand_ins.fake_helm import NAME, FakeHelm
+from tests.stand_ins.fake_helm import FakeHelm, make_chart
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.stand_ins.kubernetes_store import FakeClock, forbidden
 
 NS = "ray-train-e2e"
-CRDS = ("rayclusters.ray.io", "rayjobs.ray.io")
 LABEL = "app.kubernetes.io/managed-by"
-FIELDS = ("authOptions", "headGroupSpec", "rayVersion", "workerGroupSpecs", "tlsOptions")
 
 
 class Server(FakeKubernetes):
@@ -41,32 +36,6 @@ class Server(FakeKubernetes):
         if self.narrow and at["plural"] == "deployments" and at["namespace"] is None:
             raise forbidden("list", at)
         return super().list(at, query)
-
-
-def crd(name: str, *, fields: tuple[str, ...] = FIELDS, **metadata: Any) -> dict[str, Any]:
-    plural, _, group = name.partition(".")
-    schema: dict[str, Any] = {
-        "openAPIV3Schema": {"properties": {"spec": {"properties": {each: {} for each in fields}}}}
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": name, **metadata},
-        "spec": {"group": group, "names": {"plural": plural}, "versions": [{"name": "v1", "schema": schema}]},
-        "status": {"conditions": [{"type": "Established", "status": "True"}]},
-    }
-
-
-def make_chart(folder: Path, *, name: str = NAME, version: str = "1.7.0", crds: tuple[str, ...] = CRDS) -> Path:
-    """A chart as the real one is laid out, with small CRDs."""
-    (folder / "crds").mkdir(parents=True)
-    (folder / "Chart.yaml").write_text(f"apiVersion: v2\n\nname: {name}\nversion: {version}\n")
-    for each in crds:
-        definition = {key: value for key, value in crd(each).items() if key != "status"}
-        # The real files begin so, too: the name comes first below metadata.
-        content = yaml.safe_dump(definition, sort_keys=False)
-        (folder / "crds" / f"ray.io_{each.split('.')[0]}.yaml").write_text(content)
-    return folder
 
 
 def raycluster(namespace: str, name: str) -> dict[str, Any]:
@@ -112,11 +81,6 @@ class Bench:
         return {each["metadata"]["name"] for each in self.api.list("CustomResourceDefinition")}
 
 
-def ignore(_: str) -> None:
-    """Hear a line and forget it."""
-
-
-@contextlib.contextmanager
 def make_bench(folder: Path) -> Iterator[Bench]:
     fake = Server(FakeClock())
     with fake:

@@ -25,7 +25,7 @@ from tests.stand_ins.fake_kubernetes import (
     Answer,
     FakeKubernetes,
 )
-from tests.stand_ins.kubernetes_store import FakeClock
+from tests.stand_ins.kubernetes_store import FakeClock, ignore
 
 SOME_LEFT = "Some content in the namespace has finalizers remaining: ray.io/redis-cleanup in 1 resource instances"
 Connect = Callable[..., Api]
@@ -59,10 +59,6 @@ def pods(count: int) -> list[dict[str, Any]]:
 
 def names(objects: Any) -> list[str]:
     return [each["metadata"]["name"] for each in objects]
-
-
-def ignore(_: str) -> None:
-    """Hear a line and forget it."""
 
 
 def test_what_does_not_exist_is_none_and_not_an_error(api: Api) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
 from fixtures.clusters.kubernetes.access.api import MANAGER
 from fixtures.errors import InfraError
-from tests.stand_ins.operator_bench import CRDS, LABEL, Bench, crd, ignore, make_bench, raycluster
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with make_bench(tmp_path) as bench:
-        yield bench
+from tests.stand_ins.fake_helm import CRDS, crd
+from tests.stand_ins.kubernetes_store import ignore
+from tests.stand_ins.operator_bench import LABEL, Bench, raycluster
 
 
 def test_the_crds_are_applied_before_by_us_and_say_whose_they_are(bench: Bench) -> None:
@@ -77,14 +72,12 @@ def test_somebody_elses_crds_that_are_too_old_are_an_error_and_stay_as_they_are(
 def test_a_crd_that_is_just_being_deleted_is_waited_for_and_applied_anew(bench: Bench) -> None:
     bench.up()
     bench.fake.put(crd(CRDS[0], deletionTimestamp="2026-11-23T09:00:00Z"))
-    sleep = bench.fake.clock.sleep
 
-    def gone(seconds: float) -> None:
-        sleep(seconds)
+    def remove_once() -> None:
         bench.fake.remove("CustomResourceDefinition", "", CRDS[0])
-        bench.fake.clock.sleep = sleep  # type: ignore[method-assign]
+        bench.fake.clock.meanwhile = lambda: None
 
-    bench.fake.clock.sleep = gone  # type: ignore[method-assign]
+    bench.fake.clock.meanwhile = remove_once
 
     bench.up()
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from fixtures.errors import InfraError
-from tests.stand_ins import kubernetes_world as played
-from tests.stand_ins.fake_kuberay import SPACE, definition, operator_of_somebody, thing
+from tests.stand_ins.fake_helm import crd
+from tests.stand_ins.fake_kuberay import CRD, SPACE, operator_of_somebody, thing
 from tests.stand_ins.kubernetes_world import Engine, World
 
 STEPS = (
     "cluster", "capacity", "apply Namespace", "image", "apply CustomResourceDefinition", "operator", "apply Secret",
     "apply RayCluster", "way", "apply Service", "Ray's nodes", "network",
 )  # fmt: skip
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with played.world(tmp_path, monkeypatch) as made:
-        yield made
 
 
 def neighbours(world: World) -> None:
@@ -47,7 +38,7 @@ def test_after_a_start_that_ended_anywhere_nothing_is_left_and_nothing_else_is_t
 ) -> None:
     if not space_is_ours:
         world.server.put(thing("Namespace", SPACE, None), thing("ConfigMap", "theirs"))
-    world.server.put(definition())
+    world.server.put(crd(CRD))
     neighbours(world)
     before = world.server.everything()
     provider = world.provider(Engine(world, owned=False))
@@ -160,16 +151,14 @@ def test_what_did_not_go_does_not_matter_once_the_whole_cluster_is_gone(world: W
     assert world.steps[-1] == "remove cluster"
 
 
-def test_the_first_failure_is_told_when_the_cluster_does_not_go_either(world: World, tmp_path: Path) -> None:
-    provider = world.provider()
-    provider.up(world.said.append)
-    world.server.down = True
-
+def test_the_first_failure_is_told_when_the_cluster_does_not_go_either(world: World) -> None:
     class Stuck(Engine):
         def down(self) -> None:
             raise InfraError("Docker does not answer.", "Start it.")
 
-    provider._engine = Stuck(world)
+    provider = world.provider(Stuck(world))
+    provider.up(world.said.append)
+    world.server.down = True
 
     with pytest.raises(InfraError, match=r"did not answer .*Docker does not answer\."):
         provider.down()

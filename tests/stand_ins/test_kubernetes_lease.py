@@ -14,6 +14,7 @@ from fixtures.clusters.kubernetes.namespace.lease import DURATION_SECONDS, Lease
 from fixtures.errors import InfraError
 from tests.stand_ins.fake_kuberay import SPACE, thing
 from tests.stand_ins.fake_kubernetes import UNAVAILABLE, FakeKubernetes
+from tests.stand_ins.kubernetes_store import ignore
 
 LIMIT = 30.0
 RENEWED = "2026-11-23T09:10:00.000000Z"  # when the fake clock begins
@@ -42,10 +43,6 @@ def holder(fake: FakeKubernetes) -> str:
     return "" if found is None else str(found["spec"]["holderIdentity"])
 
 
-def ignore(line: str) -> None:
-    """Take a line and forget it."""
-
-
 def test_a_free_namespace_is_taken_and_given_up_without_a_trace(fake: FakeKubernetes, api: Api) -> None:
     lease = Lease(api, SPACE)
 
@@ -60,14 +57,12 @@ def test_a_free_namespace_is_taken_and_given_up_without_a_trace(fake: FakeKubern
 
 def test_a_run_that_lives_is_named_as_soon_as_it_shows_that(fake: FakeKubernetes, api: Api) -> None:
     of_another_run(fake)
-    sleep = fake.clock.sleep
 
-    def renew(seconds: float) -> None:
-        sleep(seconds)
+    def renew() -> None:
         if len(fake.clock.slept) == 5:
             of_another_run(fake, renewTime="2026-11-23T09:10:05.000000Z")
 
-    fake.clock.sleep = renew  # type: ignore[method-assign]
+    fake.clock.meanwhile = renew
 
     with pytest.raises(InfraError) as refused:
         Lease(api, SPACE).take(ignore)
@@ -124,7 +119,7 @@ def test_of_two_runs_that_begin_at_once_one_gets_it(fake: FakeKubernetes, api: A
         return api.create(manifest)
 
     api.create = quicker  # type: ignore[method-assign]
-    fake.clock.sleep = lambda seconds: (time.sleep(0.05), setattr(fake.clock, "at", fake.clock.at + seconds))  # type: ignore
+    fake.clock.meanwhile = lambda: time.sleep(0.05)
 
     with pytest.raises(InfraError, match="is in use by"):
         other.take(ignore)

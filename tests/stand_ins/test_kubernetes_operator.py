@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
@@ -13,15 +12,10 @@ from fixtures.clusters.kubernetes.operator import operator as operator_module
 from fixtures.clusters.kubernetes.operator.deployment import PART_OF
 from fixtures.clusters.kubernetes.operator.operator import HIDDEN, READY_SECONDS, VALUES
 from fixtures.errors import InfraError
-from tests.stand_ins.fake_helm import NAME, deployment, recorded
-from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench, make_chart
+from tests.stand_ins.fake_helm import CRDS, NAME, crd, deployment, make_chart, recorded
+from tests.stand_ins.kubernetes_store import ignore
+from tests.stand_ins.operator_bench import NS, Bench
 from tests.unit.recordings import sample
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with make_bench(tmp_path) as bench:
-        yield bench
 
 
 def broken(bench: Bench, *, revision: str = "1", owner: str = "5f6bdc8757") -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import yaml
 
@@ -12,15 +9,10 @@ from fixtures.clusters.kubernetes.access.api import MANAGER
 from fixtures.clusters.kubernetes.operator.deployment import PART_OF, current_pods, running, unavailable, watched
 from fixtures.clusters.kubernetes.operator.operator import BUSY_SECONDS, VALUES
 from fixtures.errors import InfraError
-from tests.stand_ins.fake_helm import NAME, deployment, release
-from tests.stand_ins.operator_bench import CRDS, NS, Bench, crd, ignore, make_bench
+from tests.stand_ins.fake_helm import CRDS, NAME, crd, deployment, release
+from tests.stand_ins.kubernetes_store import ignore
+from tests.stand_ins.operator_bench import NS, Bench
 from tests.unit.recordings import sample
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with make_bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.mark.parametrize("state", ["failed", "deployed", "superseded"])
@@ -43,13 +35,7 @@ def test_a_release_that_a_killed_helm_left_half_done_is_removed_first(bench: Ben
 
 def test_a_helm_that_is_at_work_is_given_time_to_end(bench: Bench) -> None:
     bench.helm.releases[NS] = release("pending-install")
-    sleep = bench.fake.clock.sleep
-
-    def done(seconds: float) -> None:
-        sleep(seconds)
-        bench.helm.releases[NS] = release("deployed")
-
-    bench.fake.clock.sleep = done  # type: ignore[method-assign]
+    bench.fake.clock.meanwhile = lambda: bench.helm.releases.update({NS: release("deployed")})
 
     bench.up()
 

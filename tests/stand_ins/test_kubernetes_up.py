@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,12 @@ from fixtures.clusters.kubernetes.network import route
 from fixtures.clusters.kubernetes.operator.versions import handshake
 from fixtures.errors import InfraError
 from fixtures.system.programs import Completed
-from tests.stand_ins import kubernetes_world as played
 from tests.stand_ins.fake_kuberay import DIGEST, OURS, SPACE, operator_of_somebody, thing
 from tests.stand_ins.fake_kubernetes import UNAVAILABLE
 from tests.stand_ins.kubernetes_world import Engine, ImageDistribution, World
 from tests.unit.recordings import node
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with played.world(tmp_path, monkeypatch) as made:
-        yield made
 
 
 def test_a_second_run_in_the_namespace_of_one_that_lives_gets_one_sentence_and_takes_nothing_from_it(
@@ -42,13 +34,7 @@ def test_a_second_run_in_the_namespace_of_one_that_lives_gets_one_sentence_and_t
     first.up(world.said.append)
     there = set(world.server.everything())
     second = world.provider(Engine(world, owned=False))
-    sleep = world.server.clock.sleep
-
-    def pass_time(seconds: float) -> None:
-        time.sleep(0.05)  # in which the first run shows that it lives
-        sleep(seconds)
-
-    world.server.clock.sleep = pass_time  # type: ignore[method-assign]
+    world.server.clock.meanwhile = lambda: time.sleep(0.05)  # in which the first run shows that it lives
 
     with pytest.raises(InfraError, match=f"^Namespace {SPACE} is in use by .* process .*--namespace") as refused:
         second.up(world.said.append)
@@ -123,15 +109,12 @@ def test_a_namespace_that_is_terminating_is_awaited(world: World) -> None:
     dying["metadata"]["deletionTimestamp"] = "2026-11-23T09:00:00Z"
     world.server.put(dying)
     clock = world.server.clock
-    sleep, ends = clock.sleep, clock.at + 5
 
-    def pass_time(seconds: float) -> None:
-        sleep(seconds)
-        if clock.at >= ends:
+    def end_after_five_seconds() -> None:
+        if len(clock.slept) == 5:
             world.server.remove("Namespace", "", SPACE)
-            clock.sleep = sleep  # type: ignore[method-assign]
 
-    clock.sleep = pass_time  # type: ignore[method-assign]
+    clock.meanwhile = end_after_five_seconds
 
     world.provider().up(world.said.append)
 
@@ -180,14 +163,12 @@ def test_a_node_that_has_just_joined_is_waited_for_if_there_is_no_room_without_i
     fresh = {"apiVersion": "v1", **node("b", cpu="8", memory="32Gi")}
     fresh["spec"]["taints"] = [{"key": key, "effect": "NoSchedule"}]
     world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")}, fresh)
-    sleep = world.server.clock.sleep
 
-    def settle(seconds: float) -> None:
-        sleep(seconds)
+    def settle() -> None:
         fresh["spec"].pop("taints", None)
         world.server.put(fresh)
 
-    world.server.clock.sleep = settle  # type: ignore[method-assign]
+    world.server.clock.meanwhile = settle
 
     world.provider().up(world.said.append)
 

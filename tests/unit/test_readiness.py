@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import pytest
 
 from fixtures.clusters.kubernetes.raycluster.readiness import ready
 from tests.unit.recordings import at, container, moments, pod, raycluster, running, sample
@@ -69,82 +72,90 @@ def test_ready_says_what_a_recorded_ready_cluster_lacks_for_another_number_of_wo
     assert ready(sample("raycluster-ready.json"), (), 2) == "0 heads of 1"
 
 
-def test_a_ready_cluster_lacks_nothing() -> None:
-    assert ready(raycluster(), TWO, 2) == ""
+def changed(**status: Any) -> Any:
+    """A ready RayCluster whose status says something else."""
+    made = raycluster()
+    made["status"] |= status
+    return made
 
 
-def test_a_generation_that_kuberay_has_not_seen_is_not_ready() -> None:
-    assert ready(raycluster(generation=2), TWO, 2) == "KubeRay has seen generation 1, 2 is asked for"
-
-
-def test_a_cluster_without_a_status_has_not_begun() -> None:
-    assert ready(raycluster(observed=None), (), 2) == "KubeRay has not begun yet"
-
-
-def test_replicas_that_kuberay_clamped_are_named() -> None:
-    clamped = raycluster(workers=9)
-    clamped["status"]["desiredWorkerReplicas"] = 3
-
-    assert ready(clamped, TWO, 9).startswith("KubeRay wants 3 workers, not 9")
-
-
-def test_a_status_that_says_ready_does_not_hide_a_head_condition_that_is_false() -> None:
-    failed = raycluster()
-    failed["status"]["conditions"][0] |= {"status": "False", "reason": "PodFailed"}
-
-    assert ready(failed, TWO, 2) == "HeadPodReady is not True (PodFailed)"
-
-
-def test_a_cluster_without_any_head_condition_is_not_ready() -> None:
-    silent = raycluster()
-    silent["status"]["conditions"] = []
-
-    assert ready(silent, TWO, 2) == "HeadPodReady is not True (no such condition yet)"
-
-
-def test_two_heads_are_not_ready() -> None:
-    assert ready(raycluster(), (*TWO, running("e2e-head-b", role="head")), 2) == "2 heads of 1"
-
-
-def test_a_worker_too_many_is_not_ready_either() -> None:
-    extra = (*TWO, running("e2e-workers-worker-c", since=5))
-
-    assert ready(raycluster(), extra, 2) == "3 of 2 workers ready (3 pods of 2)"
-
-
-def test_a_worker_whose_container_is_not_ready_is_counted_out() -> None:
-    starting = container("ray-worker", running={"startedAt": at(5)})
-    worker = pod("e2e-workers-worker-c", starting, phase="Running")
-
-    assert ready(raycluster(), (*TWO[:2], worker), 2) == (
-        "1 of 2 workers ready (worker e2e-workers-worker-c runs but is not ready)"
-    )
-
-
-def test_a_pod_that_its_node_no_longer_vouches_for_is_not_ready_although_its_container_is() -> None:
+def unvouched() -> Any:
+    """A worker whose node no longer vouches for it, although its container is ready."""
     lost: Any = running("e2e-workers-worker-b", since=5)
     lost["status"]["conditions"][0]["status"] = "False"
-
-    assert ready(raycluster(), (*TWO[:2], lost), 2) == (
-        "1 of 2 workers ready (worker e2e-workers-worker-b runs but is not ready)"
-    )
+    return lost
 
 
-def test_pods_that_still_run_an_earlier_image_are_not_the_cluster_that_was_asked_for() -> None:
-    wanted: Any = raycluster()
-    wanted["spec"]["workerGroupSpecs"][0]["template"] = {"spec": {"containers": [{"image": "docker.io/e2e:2"}]}}
-
-    assert ready(wanted, TWO, 2) == (
-        "e2e-workers-worker-a still runs image docker.io/e2e:1, docker.io/e2e:2 is asked for"
-    )
-
-
-def test_workers_that_kuberay_has_not_counted_yet_are_waited_for() -> None:
-    assert ready(raycluster(ready=0), TWO, 2) == "KubeRay counts 0 of 2 workers ready"
-
-
-def test_pods_of_another_ray_cluster_in_the_namespace_do_not_count() -> None:
-    other = running("other-workers-worker-a")
+def of_another_cluster() -> Any:
+    other: Any = running("other-workers-worker-a")
     other["metadata"]["labels"]["ray.io/cluster"] = "other"
+    return other
 
-    assert ready(raycluster(), (*TWO, other), 2) == ""
+
+def asks_for_another_image() -> Any:
+    wanted = raycluster()
+    wanted["spec"]["workerGroupSpecs"][0]["template"] = {"spec": {"containers": [{"image": "docker.io/e2e:2"}]}}
+    return wanted
+
+
+STARTING = pod("e2e-workers-worker-c", container("ray-worker", running={"startedAt": at(5)}), phase="Running")
+HEAD_FAILED = [{"type": "HeadPodReady", "status": "False", "reason": "PodFailed"}]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "pods", "lacks"),
+    [
+        pytest.param(raycluster(), TWO, "", id="ready"),
+        pytest.param(raycluster(), (*TWO, of_another_cluster()), "", id="pods of another Ray cluster do not count"),
+        pytest.param(
+            raycluster(generation=2), TWO, "KubeRay has seen generation 1, 2 is asked for", id="an unseen generation"
+        ),
+        pytest.param(raycluster(observed=None), (), "KubeRay has not begun yet", id="no status"),
+        pytest.param(
+            changed(desiredWorkerReplicas=1),
+            TWO,
+            "KubeRay wants 1 workers, not 2: replicas are outside minReplicas and maxReplicas",
+            id="clamped replicas",
+        ),
+        pytest.param(
+            changed(conditions=HEAD_FAILED),
+            TWO,
+            "HeadPodReady is not True (PodFailed)",
+            id="a head condition that is false, although the state says ready",
+        ),
+        pytest.param(
+            changed(conditions=[]),
+            TWO,
+            "HeadPodReady is not True (no such condition yet)",
+            id="no head condition",
+        ),
+        pytest.param(raycluster(), (*TWO, running("e2e-head-b", role="head")), "2 heads of 1", id="two heads"),
+        pytest.param(
+            raycluster(),
+            (*TWO, running("e2e-workers-worker-c", since=5)),
+            "3 of 2 workers ready (3 pods of 2)",
+            id="a worker too many",
+        ),
+        pytest.param(
+            raycluster(),
+            (*TWO[:2], STARTING),
+            "1 of 2 workers ready (worker e2e-workers-worker-c runs but is not ready)",
+            id="a container that is not ready",
+        ),
+        pytest.param(
+            raycluster(),
+            (*TWO[:2], unvouched()),
+            "1 of 2 workers ready (worker e2e-workers-worker-b runs but is not ready)",
+            id="a pod that its node no longer vouches for",
+        ),
+        pytest.param(
+            asks_for_another_image(),
+            TWO,
+            "e2e-workers-worker-a still runs image docker.io/e2e:1, docker.io/e2e:2 is asked for",
+            id="pods of an earlier image",
+        ),
+        pytest.param(raycluster(ready=0), TWO, "KubeRay counts 0 of 2 workers ready", id="workers not counted yet"),
+    ],
+)
+def test_what_a_cluster_lacks_is_named(cluster: Any, pods: Sequence[Any], lacks: str) -> None:
+    assert ready(cluster, pods, 2) == lacks
