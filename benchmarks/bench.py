@@ -82,7 +82,7 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
     if host.cores < WORKERS:
         raise InfraError(f"The bench needs {WORKERS} usable cores, this machine has {host.cores}.")
     packages = {package for _, package in VARIANTS.values()} if "variants" in options.only else ()
-    if missing := sorted(each for each in packages if importlib.util.find_spec(each) is None):
+    if missing := sorted(name for name in packages if importlib.util.find_spec(name) is None):
         raise InfraError(
             f"The variants need {', '.join(missing)}, which is not installed.", "`make bench` installs it."
         )

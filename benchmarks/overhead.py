@@ -58,7 +58,7 @@ class Sample:
 
 def read(proc: Path = Path("/proc")) -> CpuSeconds:
     """CPU seconds by process id: those of its threads that live, in nanoseconds' precision."""
-    found = {}
+    seconds = {}
     for folder in proc.iterdir():
         if folder.name.isdecimal():
             try:
@@ -66,8 +66,8 @@ def read(proc: Path = Path("/proc")) -> CpuSeconds:
                 threads = [(task / "schedstat").read_text().split()[0] for task in (folder / "task").iterdir()]
             except OSError:  # it ended meanwhile
                 continue
-            found[int(folder.name)] = (command, sum(map(int, threads)) / 1e9)
-    return found
+            seconds[int(folder.name)] = (command, sum(map(int, threads)) / 1e9)
+    return seconds
 
 
 def role(command: str) -> str:
@@ -84,15 +84,15 @@ def shares(before: Sample, after: Sample) -> dict[str, float]:
     cores: defaultdict[str, float] = defaultdict(float)
     for process, (command, seconds) in after.seconds.items():
         cores[role(command)] += (seconds - before.seconds.get(process, ("", 0.0))[1]) / (after.at - before.at)
-    return dict(sorted(cores.items(), key=lambda each: -each[1]))
+    return dict(sorted(cores.items(), key=lambda share: -share[1]))
 
 
 def measure(workers: int, epochs: int, environ: Mapping[str, str]) -> tuple[Measurement, dict[str, float]]:
     """Run the trial, and see who computes from the end of its build to the end of its training.
 
     Raises:
-        Infra: no cluster, or a job that was lost.
-        MissingFigure: the job failed, or trained too shortly to be watched.
+        InfraError: no cluster, or a job that was lost.
+        MissingResultError: the job failed, or trained too shortly to be watched.
     """
     provider = LocalProvider(max(workers, 1), 1, environ)
     require_nothing_missing(provider)

@@ -28,6 +28,7 @@ from fixtures.history.entry import Commit, Entry
 from fixtures.history.replay import FILE, METRICS, deviation
 from fixtures.history.store import read_entry
 from fixtures.report.results import find_measurements
+from fixtures.system.text import count
 
 LEAST = 12
 """Clean rounds, of all runs together, from which a standard deviation is worth keeping."""
@@ -54,14 +55,14 @@ def measured(entry: Entry, source: str) -> dict[Metric, list[float]]:
     """
     if entry.injected_slowdown:
         raise UsageError(f"{source}: its workers were slowed down on purpose, which is no noise.")
-    found = {}
+    rounds = {}
     for metric in METRICS:
         measure = entry.sample.measures.get(metric)
         if measure is None:
             why = entry.sample.absent.get(metric, "it was not asked for.")
             raise MissingResultError(f"{source} has no {metric.label}: {why}")
-        found[metric] = [round(value, 5) for value in (*measure.rounds, *measure.rerun)]
-    return found
+        rounds[metric] = [round(value, 5) for value in (*measure.rounds, *measure.rerun)]
+    return rounds
 
 
 def together(runs: Sequence[tuple[Entry, str]]) -> list[dict[str, dict[str, Any]]]:
@@ -74,20 +75,20 @@ def together(runs: Sequence[tuple[Entry, str]]) -> list[dict[str, dict[str, Any]
     for entry, source in runs:
         setting = ", ".join(f"{name} {value}" for name, value in entry.setup.items())
         groups.setdefault(f"{entry.machine or 'unknown'}; {setting}", []).append((entry, source))
-    found = []
-    for machine, each in groups.items():
-        samples = [measured(entry, source) for entry, source in each]
-        ends = sorted({min(entry.at for entry, _ in each), max(entry.at for entry, _ in each)})
-        by = f"pytest -m e2e --regression, {len(each)} run{'s' * (len(each) > 1)}, {' to '.join(ends)}"
+    measurements = []
+    for machine, group in groups.items():
+        samples = [measured(entry, source) for entry, source in group]
+        ends = sorted({min(entry.at for entry, _ in group), max(entry.at for entry, _ in group)})
+        by = f"pytest -m e2e --regression, {count(len(group), 'run')}, {' to '.join(ends)}"
         for metric in METRICS:
             rounds = sum(len(sample[metric]) for sample in samples)
             if rounds < LEAST:
-                where = ", ".join(source for _, source in each)
+                where = ", ".join(source for _, source in group)
                 raise UsageError(f"{where}: {rounds} clean rounds of the {metric.label}, {LEAST} are needed.")
-        found.append(
+        measurements.append(
             {m.name: {"by": by, "machine": machine, "nights": [sample[m] for sample in samples]} for m in METRICS}
         )
-    return found
+    return measurements
 
 
 def merged(recorded: dict[str, Any], groups: Sequence[dict[str, dict[str, Any]]]) -> dict[str, Any]:
@@ -95,7 +96,9 @@ def merged(recorded: dict[str, Any], groups: Sequence[dict[str, dict[str, Any]]]
     known = dict(recorded["measured"])
     for metric in METRICS:
         new = [group[metric.name] for group in groups]
-        kept = [each for each in known[metric.name] if each.get("machine") not in {one["machine"] for one in new}]
+        kept = [
+            old for old in known[metric.name] if old.get("machine") not in {measured["machine"] for measured in new}
+        ]
         known[metric.name] = [*kept, *new]
     return {**recorded, "measured": known}
 
@@ -122,8 +125,8 @@ def main(arguments: Sequence[str]) -> int:
     content = merged(recorded, groups)
     for metric in METRICS:
         print(f"noise between rounds of the {metric.label}")
-        for each in content["measured"][metric.name]:
-            print(f"  {deviation(each):6.1%}  {each['by']}")
+        for measurement in content["measured"][metric.name]:
+            print(f"  {deviation(measurement):6.1%}  {measurement['by']}")
     if not options.dry_run:
         options.file.write_text(text(content), encoding="utf-8")
         print(f"{options.file} is written: make gate-selftest replays the promises with it, docs/METHOD.md quotes it.")

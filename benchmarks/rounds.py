@@ -156,30 +156,30 @@ class Bench:
     def measured(self, configuration: Configuration) -> dict[int, Measurement]:
         """Clean trials of the trainer with this configuration, by round."""
         return {
-            each.measurement.round: each.measurement
-            for each in self.trials
-            if each.configuration == configuration and str(each.measurement.round) not in self.set_aside
+            trial.measurement.round: trial.measurement
+            for trial in self.trials
+            if trial.configuration == configuration and str(trial.measurement.round) not in self.set_aside
         }
 
     def timed(self, configuration: Configuration) -> dict[int, float]:
         """Seconds of the training loop in each clean round, of a trial of any kind."""
         if configuration.kind != "variant":
-            return {number: each.result.train_seconds for number, each in self.measured(configuration).items()}
+            return {number: trial.train_seconds for number, trial in self.measured(configuration).items()}
         return {
-            each.round: each.result.seconds
-            for each in self.variants
-            if each.configuration == configuration and str(each.round) not in self.set_aside
+            trial.round: trial.result.seconds
+            for trial in self.variants
+            if trial.configuration == configuration and str(trial.round) not in self.set_aside
         }
 
     @property
     def versions(self) -> dict[str, str]:
         """Of all packages that any trial named."""
-        found: dict[str, str] = {}
+        versions: dict[str, str] = {}
         for trial in self.trials:
-            found |= trial.measurement.result.versions
+            versions |= trial.measurement.result.versions
         for variant in self.variants:
-            found |= {name: version for name, version in variant.result.versions.items() if name != "tensorflow"}
-        return found
+            versions |= {name: version for name, version in variant.result.versions.items() if name != "tensorflow"}
+        return versions
 
     def to_json(self) -> str:
         """Everything as JSON."""

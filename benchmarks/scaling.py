@@ -104,11 +104,11 @@ def link_points(places: Sequence[tuple[str, Sequence[str]]], by: str = "ring") -
         for rank, (_, prefix) in enumerate(places):
             own = [*prefix, *command, "--rank", str(rank)]
             started.append(subprocess.Popen(own, stdout=subprocess.PIPE, text=True))
-        handed = [json.loads(each.communicate(timeout=SECONDS)[0]) for each in started]
+        handed = [json.loads(process.communicate(timeout=SECONDS)[0]) for process in started]
     finally:
-        for each in started:
-            each.kill()
-            each.wait()
+        for process in started:
+            process.kill()
+            process.wait()
     slowest = [max(times) for times in zip(*handed, strict=True)]
     points = [LinkPoint(len(places), size, seconds) for size, seconds in zip(REDUCED, slowest, strict=True)]
     print(*points, sep="\n", file=sys.stderr)
@@ -139,7 +139,7 @@ def reduce_as(rank: int, addresses: tuple[str, ...], by: str) -> list[float]:
 def one_host(kind: type[AllReduce], by: str) -> dict[str, Any]:
     """Ranks of this host."""
     counts = range(2, FEW_RANKS + 1)
-    points = [point for n in counts for point in link_points([(each, ()) for each in free_addresses(n)], by)]
+    points = [point for n in counts for point in link_points([(address, ()) for address in free_addresses(n)], by)]
     return fitted_link(kind, points)
 
 
@@ -176,7 +176,7 @@ def ip(*arguments: str) -> None:
 
 def fitted_link(kind: type[AllReduce], points: Sequence[LinkPoint]) -> dict[str, Any]:
     """The fit beside all points; ranks that share a core, and vectors beyond the caches, are shown and not fitted."""
-    fit = kind.fit([each for each in points if each.ranks <= len(CORES) and each.bytes <= FITTED_BYTES])
+    fit = kind.fit([p for p in points if p.ranks <= len(CORES) and p.bytes <= FITTED_BYTES])
     return {"fit": asdict(fit), "fitted": {"ranks": len(CORES), "bytes": FITTED_BYTES}, **beside(fit, points)}
 
 
@@ -197,13 +197,15 @@ def overhead(results: Path | None) -> dict[str, Any] | None:
         for count in (0, *run.counts)
         if run.rounds(count)
     }
-    settings = [each for each in run.settings if not each.startswith("reports=")]  # a path of somebody's machine
+    settings = [
+        setting for setting in run.settings if not setting.startswith("reports=")
+    ]  # a path of somebody's machine
     return {"fit": asdict(Overhead.fit(seconds)), "seconds_by_workers": seconds, "settings": settings}
 
 
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
-    versions = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in metadata.distributions()}
+    versions = {dist.metadata["Name"].lower().replace("_", "-"): dist.version for dist in metadata.distributions()}
     return {
         "cpu": cpu_model(),
         "cores": len(CORES),

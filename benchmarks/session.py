@@ -111,9 +111,9 @@ class Session:
         """Round after round; one that was disturbed is repeated, a third of those planned at most.
 
         Raises:
-            UnequalWork: a trial did other work than its round's baseline.
-            MissingFigure: a trial handed over too little.
-            Infra: two rounds in a row were lost.
+            UnequalWorkError: a trial did other work than its round's baseline.
+            MissingResultError: a trial handed over too little.
+            InfraError: two rounds in a row were lost.
         """
         number = done = lost = 0
         repeats = max_repeats(self.bench.planned)
@@ -159,8 +159,8 @@ class Session:
         finally:
             new = replace(
                 self.bench,
-                trials=tuple(each for each in ended if isinstance(each, Trial)),
-                variants=tuple(each for each in ended if isinstance(each, VariantTrial)),
+                trials=tuple(trial for trial in ended if isinstance(trial, Trial)),
+                variants=tuple(trial for trial in ended if isinstance(trial, VariantTrial)),
             )
             self.bench = replace(
                 self.bench,
@@ -169,21 +169,21 @@ class Session:
                 seconds=time.monotonic() - self._began,
             )
         prove(new, self._spread)
-        noises = [(each.configuration, each.measurement.noise) for each in new.trials]
-        noises += [(each.configuration, each.noise) for each in new.variants]
+        noises = [(trial.configuration, trial.measurement.noise) for trial in new.trials]
+        noises += [(trial.configuration, trial.noise) for trial in new.variants]
         return "; ".join(sorted({f"{configuration.name}: {noise.why}" for configuration, noise in noises if noise.why}))
 
     def _seconds(self, number: int) -> str:
         """What a round measured, on one line."""
         wanted = configurations(self.bench.groups, number)
-        return ", ".join(f"{each.name} {self.bench.timed(each)[number]:.2f} s" for each in wanted)
+        return ", ".join(f"{trained.name} {self.bench.timed(trained)[number]:.2f} s" for trained in wanted)
 
     def _expected(self, ahead: Sequence[Configuration]) -> float | None:
         """Seconds that these will take, by the medians so far; None when nothing ended yet."""
         if not self._took:
             return None
-        usual = median(seconds for each in self._took.values() for seconds in each)
-        return sum(median(self._took.get(each.name, [usual])) for each in ahead)
+        usual = median(seconds for times in self._took.values() for seconds in times)
+        return sum(median(self._took.get(configuration.name, [usual])) for configuration in ahead)
 
     def _save(self) -> None:
         """Beside first, then renamed: a bench that is killed leaves a whole file."""

@@ -27,16 +27,15 @@ def render(bench: Bench, findings: Iterable[Finding], facts: Iterable[Fact], *, 
         highlight=False,
     )
     targets = Table("target", "asked", title="Speed targets", title_justify="left")
-    for name in ("figure", "95 % interval", "rounds"):
-        targets.add_column(name, justify="right")
-    targets.add_column("outcome")
-    for each in findings:
-        numbers = _numbers(each.figure, each.interval, each.rounds, each.unit)
-        outcome = f"[{COLOURS[each.outcome]}]{each.outcome.value}[/]"
-        targets.add_row(each.what, each.asked, *numbers, outcome)
     beside = Table("also measured", title_justify="left")
-    for name in ("figure", "95 % interval", "rounds"):
-        beside.add_column(name, justify="right")
+    for table in (targets, beside):
+        for name in ("figure", "95 % interval", "rounds"):
+            table.add_column(name, justify="right")
+    targets.add_column("outcome")
+    for finding in findings:
+        numbers = _numbers(finding.figure, finding.interval, finding.rounds, finding.unit)
+        outcome = f"[{COLOURS[finding.outcome]}]{finding.outcome.value}[/]"
+        targets.add_row(finding.what, finding.asked, *numbers, outcome)
     for fact in facts:
         beside.add_row(fact.what, *_numbers(fact.figure, fact.interval, fact.rounds, fact.unit))
     console.print(targets, beside)

@@ -88,50 +88,49 @@ def at_most(what: str, seconds: Sequence[float], limit: float) -> Finding:
 
 def judge(bench: Bench) -> tuple[Finding, ...]:
     """Every target of the groups that were asked for."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     workers, baseline = Configuration("workers"), Configuration("baseline")
     if "ray" in bench.groups:
-        found.append(at_least(f"share of the ceiling, batch {BATCH}", share(bench, BATCH), 0.95, low_end=True))
+        findings.append(at_least(f"share of the ceiling, batch {BATCH}", share(bench, BATCH), 0.95, low_end=True))
     if "batches" in bench.groups:
-        found += [
+        findings += [
             at_least(f"share of the ceiling, batch {size}", share(bench, size), 0.95, low_end=False)
             for size in LARGER_BATCHES
         ]
     if "variants" in bench.groups:
         name = fastest(bench)
         ratios = ratio(bench, Configuration("variant", variant=name), baseline) if name else None
-        found.append(at_least(f"T(fastest variant) / T(baseline): {name or 'none ran'}", ratios, 0.98, low_end=True))
+        findings.append(at_least(f"T(fastest variant) / T(baseline): {name or 'none ran'}", ratios, 0.98, low_end=True))
         fit = ratio(bench, Configuration("variant", variant=KERAS_FIT), baseline)
-        found.append(at_least(f"T({KERAS_FIT}) / T(baseline)", fit, 1.2, low_end=False))
+        findings.append(at_least(f"T({KERAS_FIT}) / T(baseline)", fit, 1.2, low_end=False))
     if "noray" in bench.groups:
         ratios = ratio(bench, Configuration("ranks"), workers)
-        found.append(at_least("T(2 ranks without Ray) / T(Ray Train, 2 workers)", ratios, 0.98, low_end=True))
+        findings.append(at_least("T(2 ranks without Ray) / T(Ray Train, 2 workers)", ratios, 0.98, low_end=True))
     if "ray" in bench.groups:
         for configuration, limit in ((baseline, 5.0), (workers, 8.0)):
             what = f"job clock - training clock, {configuration.name}"
-            found.append(at_most(what, overheads(bench.measured(configuration)), limit))
-    return tuple(found)
+            findings.append(at_most(what, overheads(bench.measured(configuration)), limit))
+    return tuple(findings)
 
 
 def facts(bench: Bench) -> tuple[Fact, ...]:
     """What stands beside the targets: speedups, ceilings, each variant, and the seconds behind them."""
-    found: list[Fact] = []
+    measured: list[Fact] = []
     for size in (BATCH, *LARGER_BATCHES):
         beside: tuple[tuple[str, Ratios | None], ...] = (
             ("S(2)", speedup(bench, size)),
             ("ceiling", ceiling(bench, size)),
         )
-        found += [_fact(f"{what}, batch {size}", ratios) for what, ratios in beside if ratios]
+        measured += [_fact(f"{what}, batch {size}", ratios) for what, ratios in beside if ratios]
     baseline = Configuration("baseline")
     for name in VARIANTS:
         if ratios := ratio(bench, Configuration("variant", variant=name), baseline):
-            found.append(_fact(f"T({name}) / T(baseline)", ratios))
-    for configuration in dict.fromkeys(
-        [each.configuration for each in bench.trials] + [each.configuration for each in bench.variants]
-    ):
+            measured.append(_fact(f"T({name}) / T(baseline)", ratios))
+    ran = [trial.configuration for trial in bench.trials] + [trial.configuration for trial in bench.variants]
+    for configuration in dict.fromkeys(ran):
         if seconds := list(bench.timed(configuration).values()):
-            found.append(_fact(f"T({configuration.name})", Ratios(1, tuple(seconds)), "s"))
-    return tuple(found)
+            measured.append(_fact(f"T({configuration.name})", Ratios(1, tuple(seconds)), "s"))
+    return tuple(measured)
 
 
 def share(bench: Bench, batch_size: int) -> Share | None:
@@ -176,43 +175,44 @@ def prove(bench: Bench, spread: Spread) -> None:
     """Every trial did the work of its round's baseline, also in rounds that were set aside.
 
     Raises:
-        UnequalWork: names the first difference.
-        MissingFigure: a trial lacks a figure that the proof needs.
+        UnequalWorkError: names the first difference.
+        MissingResultError: a trial lacks a figure that the proof needs.
     """
-    own = {
-        (each.measurement.round, each.configuration.batch_size): each.measurement
-        for each in bench.trials
-        if each.configuration.kind == "baseline"
+    baselines = {
+        (trial.measurement.round, trial.configuration.batch_size): trial.measurement
+        for trial in bench.trials
+        if trial.configuration.kind == "baseline"
     }
-    for each in bench.trials:
-        trial, configuration = each.measurement, each.configuration
-        for rank in trial.result.ranks:
-            if rank.batch_size != configuration.batch_size:
-                raise UnequalWorkError(
-                    f"{configuration.name}, round {trial.round}: trained at global batch {rank.batch_size}, "
-                    f"not {configuration.batch_size}."
-                )
-        baseline = own.get((trial.round, configuration.batch_size))
-        if baseline is None or configuration.kind == "baseline":
-            continue  # a round that was cut off before its baseline is set aside as well
-        result = baseline.result
-        prove_one = prove_copies if configuration.kind == "copies" else prove_same_work
-        try:
-            prove_one(trial.spec, result, trial.result, spread)
-        except (UnequalWorkError, MissingResultError) as error:
-            raise type(error)(f"{configuration.name}, round {trial.round}: {error.cause}", error.remedy) from error
+    for trial in bench.trials:
+        _prove_trial(trial.configuration, trial.measurement, baselines, spread)
     for variant in bench.variants:
-        if (variant.round, variant.configuration.batch_size) in own:
-            prove_variant(variant, own[variant.round, variant.configuration.batch_size], spread)
+        if baseline := baselines.get((variant.round, variant.configuration.batch_size)):
+            prove_variant(variant, baseline, spread)
+
+
+def _prove_trial(
+    configuration: Configuration, trial: Measurement, baselines: Mapping[tuple[int, int], Measurement], spread: Spread
+) -> None:
+    where = f"{configuration.name}, round {trial.round}"
+    for rank in trial.result.ranks:
+        if rank.batch_size != configuration.batch_size:
+            raise UnequalWorkError(
+                f"{where}: trained at global batch {rank.batch_size}, not {configuration.batch_size}."
+            )
+    baseline = baselines.get((trial.round, configuration.batch_size))
+    if baseline is None or configuration.kind == "baseline":
+        return  # a round that was cut off before its baseline is set aside as well
+    prove_one = prove_copies if configuration.kind == "copies" else prove_same_work
+    try:
+        prove_one(trial.spec, baseline.result, trial.result, spread)
+    except (UnequalWorkError, MissingResultError) as error:
+        raise type(error)(f"{where}: {error.cause}", error.remedy) from error
 
 
 def prove_variant(trial: VariantTrial, baseline: Measurement, spread: Spread) -> None:
     """A variant trained one epoch of the same size with the same means, and learnt as much as the baseline.
 
-    It draws its own weights and order, so its loss is compared as that of another seed is.
-
-    Raises:
-        UnequalWork: names the first difference.
+    It draws its own weights and order, so its loss is compared as that of another seed is. Raises UnequalWorkError.
     """
     result, own = trial.result, baseline.result.ranks[0]
     updates = schedule.updates_per_epoch(trial.configuration.batch_size)
@@ -239,14 +239,14 @@ def prove_variant(trial: VariantTrial, baseline: Measurement, spread: Spread) ->
 
 def all_met(findings: Iterable[Finding]) -> bool:
     """Whether there is a target, and every one is met."""
-    outcomes = [each.outcome for each in findings]
+    outcomes = [finding.outcome for finding in findings]
     return bool(outcomes) and set(outcomes) == {Outcome.MET}
 
 
 def _pairs(bench: Bench, first: Configuration, second: Configuration) -> tuple[list[float], list[float]] | None:
-    one, two = bench.timed(first), bench.timed(second)
-    both = [number for number in one if number in two]
-    return ([one[number] for number in both], [two[number] for number in both]) if both else None
+    above, below = bench.timed(first), bench.timed(second)
+    both = [number for number in above if number in below]
+    return ([above[number] for number in both], [below[number] for number in both]) if both else None
 
 
 def _fact(what: str, ratios: Ratios, unit: str = "") -> Fact:

@@ -45,8 +45,8 @@ def run(
         deadline_seconds: after this they are ended.
 
     Raises:
-        Infra: a rank failed, or the deadline passed.
-        MissingFigure: they handed over no result.
+        InfraError: a rank failed, or the deadline passed.
+        MissingResultError: they handed over no result.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     addresses = free_addresses(spec.workers)
