@@ -76,22 +76,16 @@ def test_a_ratio_beyond_floating_point_is_an_error_and_an_absurd_spread_has_no_u
     assert Speedup(2, (1e-300, 1e300)).interval().high == math.inf
 
 
-def test_zero_workers_have_no_speedup() -> None:
+def test_zero_workers_have_no_speedup_and_nothing_has_no_mean() -> None:
     with pytest.raises(ValueError, match="workers=0"):
         Speedup(0, (1.0,))
-
-
-def test_a_geometric_mean_of_nothing_is_an_error() -> None:
     with pytest.raises(MissingResultError):
         geometric_mean([])
 
 
-def test_copies_that_do_not_slow_each_other_down_have_the_ceiling_n() -> None:
+def test_ceiling_and_share_are_1_where_copies_disturb_each_other_wholly_and_n_where_they_do_not() -> None:
     assert Ceiling.from_times(4, alone=[10.0], slowest=[10.0]).estimate == pytest.approx(4.0)
     assert Ceiling.from_times(2, alone=[10.0], slowest=[20.0]).estimate == pytest.approx(1.0)
-
-
-def test_workers_that_take_half_as_long_as_two_undisturbed_copies_reach_the_whole_ceiling() -> None:
     assert Share.from_times(2, slowest=[10.0], parallel=[5.0]).estimate == pytest.approx(1.0)
 
 

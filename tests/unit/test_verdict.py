@@ -54,19 +54,13 @@ def test_the_interval_of_a_look_is_wider_than_a_plain_one() -> None:
     assert judge(speedup, threshold=1.53).outcome is Outcome.INCONCLUSIVE
 
 
-def test_a_machine_whose_ceiling_is_below_the_threshold_cannot_show_a_regression() -> None:
+def test_a_machine_whose_ceiling_is_below_the_threshold_cannot_show_a_regression_but_a_speedup() -> None:
     verdict = judge(SLOW, ceiling=1.3)
 
     assert verdict.outcome is Outcome.INCONCLUSIVE
     assert verdict.why.endswith("the machine cannot show 1.50x, independent copies reach 1.30x on it.")
-
-
-def test_a_speedup_that_passes_passes_under_a_low_ceiling_too() -> None:
     assert judge(FAST, ceiling=1.3).outcome is Outcome.PASS
-
-
-def test_a_ceiling_that_was_not_measured_excuses_nothing() -> None:
-    assert judge(SLOW, ceiling=None).outcome is Outcome.REGRESSION
+    assert judge(SLOW, ceiling=None).outcome is Outcome.REGRESSION  # one that was not measured excuses nothing
 
 
 @pytest.mark.parametrize("speedup", [FAST, SLOW, UNSURE, None])
@@ -141,14 +135,10 @@ def test_a_run_gives_the_reasons_of_all_parts_that_are_as_bad_each_once() -> Non
     assert worst(parts).why == "No image. Lost node."
 
 
-def test_a_run_in_which_no_count_was_applicable_is_inconclusive() -> None:
-    verdict = worst([Verdict(Outcome.NOT_APPLICABLE, "Speedup needs 5 cores, this cluster has 4.")])
+def test_a_run_that_measured_nothing_or_in_which_no_count_was_applicable_is_inconclusive() -> None:
+    skipped = worst([Verdict(Outcome.NOT_APPLICABLE, "Too few cores.")])
 
-    assert verdict.outcome is Outcome.INCONCLUSIVE
-    assert verdict.why == "No worker count was applicable. Speedup needs 5 cores, this cluster has 4."
-
-
-def test_a_run_that_measured_nothing_is_not_green() -> None:
+    assert skipped == Verdict(Outcome.INCONCLUSIVE, "No worker count was applicable. Too few cores.")
     assert worst([]) == Verdict(Outcome.INCONCLUSIVE, "Nothing was measured.")
 
 
