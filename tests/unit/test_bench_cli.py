@@ -37,52 +37,37 @@ def test_a_variant_trains_one_epoch_with_one_thread_unless_told_otherwise() -> N
     assert (options.updates, options.samples, options.threads, options.keras) == (234, 59_904, 1, "keras")
 
 
-def refusal(parse: Callable[[Sequence[str]], object], arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def parse_rank(arguments: Sequence[str]) -> object:
+    return rank.parse(["--workers", "2", "--data", "mnist.npz", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("parse", "arguments", "why"),
+    [
+        (bench.parse, "--only speed", "--only='speed': expected some of ray,noray,variants,batches, each once"),
+        (bench.parse, "--only ray,ray", "--only='ray,ray': expected some of ray,noray,variants,batches, each once"),
+        (bench.parse, "--only=", "--only='': expected some of"),
+        (bench.parse, "--rounds 0", "--rounds=0: expected a whole number from 1 to 1,000"),
+        (bench.parse, "--seed -1", "--seed=-1: expected a whole number from 0 to 1,000,000,000"),
+        (bench.parse, "--report nowhere.json", "--report='nowhere.json': expected a file that a bench wrote"),
+        (bench.parse, "--out .", "--out='.': expected a file, this is a folder"),
+        (common.parse, "--batch-size 0", "--batch-size 0: expected 1 to 60000"),
+        (common.parse, "--updates 469", "--updates 469: expected 1 to 468, an epoch at batch 128"),
+        (common.parse, "--updates 0", "--updates 0: expected 1 to 468"),
+        (common.parse, "--threads 0", "--threads 0: expected at least 1"),
+        (common.parse, "--keras keras2", "invalid choice: 'keras2'"),
+        (parse_rank, "--rank 2", "--rank 2: expected 0 to 1, one less than --workers"),
+        (parse_rank, "--rank 0 --batch-size 127", "--batch-size 127 cannot be divided among --workers 2"),
+    ],
+)
+def test_bench_variant_and_rank_refuse_in_one_sentence(
+    parse: Callable[[Sequence[str]], object], arguments: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        parse(arguments)
+        parse(arguments.split())
+
     assert ended.value.code == 2
-    return capsys.readouterr().err.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["--only", "speed"], "--only='speed': expected some of ray,noray,variants,batches, each once"),
-        (["--only", "ray,ray"], "--only='ray,ray': expected some of ray,noray,variants,batches, each once"),
-        (["--only", ""], "--only='': expected some of"),
-        (["--rounds", "0"], "--rounds=0: expected a whole number from 1 to 1,000"),
-        (["--seed", "-1"], "--seed=-1: expected a whole number from 0 to 1,000,000,000"),
-        (["--report", "nowhere.json"], "--report='nowhere.json': expected a file that a bench wrote"),
-        (["--out", "."], "--out='.': expected a file, this is a folder"),
-    ],
-)
-def test_the_bench_refuses_in_one_sentence(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert why in refusal(bench.parse, arguments, capsys)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["--batch-size", "0"], "--batch-size 0: expected 1 to 60000"),
-        (["--updates", "469"], "--updates 469: expected 1 to 468, an epoch at batch 128"),
-        (["--updates", "0"], "--updates 0: expected 1 to 468"),
-        (["--threads", "0"], "--threads 0: expected at least 1"),
-        (["--keras", "keras2"], "invalid choice: 'keras2'"),
-    ],
-)
-def test_a_variant_refuses_in_one_sentence(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert why in refusal(common.parse, arguments, capsys)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["--rank", "2"], "--rank 2: expected 0 to 1, one less than --workers"),
-        (["--rank", "0", "--batch-size", "127"], "--batch-size 127 cannot be divided among --workers 2"),
-    ],
-)
-def test_a_rank_refuses_in_one_sentence(arguments: list[str], why: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert why in refusal(rank.parse, ["--workers", "2", "--data", "mnist.npz", *arguments], capsys)
+    assert why in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_every_variant_has_its_script() -> None:

@@ -97,23 +97,23 @@ def test_a_drop_that_is_seen_again_in_the_same_run_is_an_alarm_that_names_the_co
     assert judgement.rerun == 0
 
 
-def test_a_drop_that_the_rerun_does_not_show_is_none() -> None:
-    judgement = judge(PAST, sample(20, 1.6 * 0.85, rerun=1.6))
+STILL = [sample(number) for number in range(REFERENCE)]
+SCATTERED = [sample(number, 1.6 * (1.08 if number % 2 else 0.92)) for number in range(REFERENCE)]
+
+
+@pytest.mark.parametrize(
+    ("past", "share", "again"),
+    [
+        pytest.param(PAST, 0.85, 1.0, id="the rerun does not show it"),
+        pytest.param(STILL, 0.965, 0.965, id="significant but smaller than the factor"),
+        pytest.param(SCATTERED, 0.92, 0.92, id="larger than the factor but within the scatter"),
+    ],
+)
+def test_a_drop_that_is_none(past: Sequence[Sample], share: float, again: float) -> None:
+    judgement = judge(past, sample(20, 1.6 * share, rerun=1.6 * again))
 
     assert judgement.findings == ()
     assert judgement.notes[0].startswith("Run again in the same night, the speedup")
-
-
-def test_a_drop_that_is_significant_but_smaller_than_the_factor_is_none() -> None:
-    still = [sample(number) for number in range(REFERENCE)]
-
-    assert not judge(still, sample(20, 1.6 * 0.965, rerun=1.6 * 0.965)).alarms
-
-
-def test_a_drop_larger_than_the_factor_but_within_the_scatter_of_the_runs_is_none() -> None:
-    wild = [sample(number, 1.6 * (1.08 if number % 2 else 0.92)) for number in range(REFERENCE)]
-
-    assert not judge(wild, sample(20, 1.6 * 0.92, rerun=1.6 * 0.92)).alarms
 
 
 def test_noisy_rounds_ask_for_more_of_them_within_bounds() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,24 +68,18 @@ def test_pytest_benchmark_reads_an_entry_as_its_own(tmp_path: Path) -> None:
     assert all(each["mean"] > 0 and each["rounds"] == 1 for each in benchmarks)
 
 
-def test_a_run_with_an_injected_slowdown_never_enters(tmp_path: Path) -> None:
+def test_a_run_that_was_slowed_on_purpose_or_has_no_timing_round_never_enters(tmp_path: Path) -> None:
     made = history(tmp_path)
 
     assert made.add(entry(injected_slowdown=0.15), saved()) is None
+    assert made.add(replace(entry(), rounds={"0": (), "2": ()}), saved()) is None
     assert not made.folder.exists()
-
-
-def test_a_run_without_a_timing_round_has_nothing_to_enter(tmp_path: Path) -> None:
-    assert history(tmp_path).add(replace(entry(), rounds={"0": (), "2": ()}), saved()) is None
 
 
 def test_runs_at_once_take_different_numbers_and_none_is_lost(tmp_path: Path) -> None:
     made = history(tmp_path)
-    threads = [threading.Thread(target=made.add, args=(entry(), saved())) for _ in range(12)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(lambda _: made.add(entry(), saved()), range(12)))
 
     assert [name[:4] for name in names(made)] == [f"{number:04d}" for number in range(1, 13)]
     assert len(made.read()[0]) == 12
