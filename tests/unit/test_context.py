@@ -89,7 +89,7 @@ def test_up_says_which_cluster_is_used_and_makes_nothing(tmp_path: Path) -> None
 def test_images_cannot_be_brought_onto_somebody_elses_nodes(tmp_path: Path) -> None:
     engine = ContextEngine(None, None, {})
 
-    with pytest.raises(InfraError, match="not of our making") as error:
+    with pytest.raises(InfraError, match="this suite did not make the cluster") as error:
         engine.import_image(["node-1"], tmp_path / "image.tar", lambda _: None)
     assert "registry" in error.value.remedy
     assert engine.image_on("node-1", "docker.io/e2e/trainer:1") is None
