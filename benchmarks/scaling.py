@@ -197,9 +197,7 @@ def overhead(results: Path | None) -> dict[str, Any] | None:
         for count in (0, *run.counts)
         if run.rounds(count)
     }
-    settings = [
-        setting for setting in run.settings if not setting.startswith("reports=")
-    ]  # a path of somebody's machine
+    settings = [text for text in run.settings.recorded() if not text.startswith("reports=")]  # somebody's path
     return {"fit": asdict(Overhead.fit(seconds)), "seconds_by_workers": seconds, "settings": settings}
 
 

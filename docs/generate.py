@@ -81,9 +81,9 @@ def options_table(options: Iterable[Option]) -> str:
 
 def _option_row(option: Option) -> str:
     meaning = option.help
-    if option.choices:
-        meaning += f": {', '.join(f'`{choice}`' for choice in option.choices)}"
-    flag = f"{option.flag}={option.metavar}" if option.metavar else option.flag
+    if option.kind.choices:
+        meaning += f": {', '.join(f'`{choice}`' for choice in option.kind.choices)}"
+    flag = f"{option.flag}={option.kind.metavar}" if option.kind.metavar else option.flag
     cells = (_code(flag), _code(option.default), meaning.replace("|", "\\|"), _code(option.env), _code(option.dest))
     return f"| {' | '.join(cells)} |".replace("|  |", "| |")
 

@@ -216,6 +216,8 @@ def from_dict(kind: type[T], value: object, at: str = "") -> T:
 def _build(kind: Any, value: Any, at: str) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if is_dataclass(kind):
+        if isinstance(value, kind):  # type: ignore[arg-type]
+            return value  # read already
         return _build_dataclass(kind, _require(dict, value, at, "an object"), at)
     if origin is tuple:
         items = _require(list, value, at, "a list")

@@ -145,7 +145,8 @@ def test_loss_and_accuracy_are_drawn_for_each_configuration_by_epoch_and_by_seco
 
 
 def test_an_accuracy_that_is_never_reached_is_said_to_be_so() -> None:
-    strict = replace(summary(), settings=replace(summary().settings, min_accuracy=0.999))
+    run = summary().run
+    strict = replace(summary(), run=replace(run, settings=replace(run.settings, min_accuracy=0.999)))
 
     assert "baseline never" in draw_learning(strict)[1].text
 

@@ -92,7 +92,7 @@ def test_a_fall_of_ceiling_and_share_alike_is_a_regression() -> None:
     ("new", "why"),
     [
         (run(*rounds(5.5), usable_cores=4), "usable cores 8 against 4"),
-        (replace(OLD, settings=tuple(each.replace("=auto", "=ring") for each in OLD.settings)), "--collective auto"),
+        (replace(OLD, settings=replace(OLD.settings, collective="ring")), "--collective auto"),
         (run(rounds(5.5)[0], settings=SETTINGS), "one of the runs has no interval"),
         (run(*rounds(5.5), counts=(2, 4)), "measured in one of the runs only"),
     ],
@@ -214,9 +214,17 @@ def test_the_command_makes_every_report_again(
     assert {file.name for file in (tmp_path / "again").iterdir()} == {"report.html", "summary.md", "results"}
 
 
+def test_reports_are_made_again_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, gone = save(tmp_path / "run", OLD), tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()  # in a folder that is no more, nothing can be made: not even by root
+
+    assert main([folder]) == 0
+
+
 def test_a_run_that_was_watched_beside_one_that_was_not_is_noted_and_compared() -> None:
-    others = tuple(each for each in SLOWER.settings if "monitoring" not in each)
-    watched = replace(SLOWER, settings=(*others, "monitoring=true"))
+    watched = replace(SLOWER, settings=replace(SLOWER.settings, monitoring=True))
 
     notes = compare_runs(named(OLD), named(watched)).notes
     assert any(each.startswith("monitoring: off, then on") for each in notes)

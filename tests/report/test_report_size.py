@@ -16,7 +16,6 @@ from fixtures.analysis.verdict import Outcome, Verdict
 from fixtures.report.frame import frame
 from fixtures.report.markdown import make_markdown
 from fixtures.report.page import Material, make_page
-from fixtures.settings.settings import header
 from tests.unit.trials import QUIET, SCALING, SETTINGS, measurement, spec
 
 COUNTS = tuple(range(1, 51))
@@ -60,7 +59,7 @@ def great_run() -> Summary:
             if count > 1:
                 add(ranks(0, seconds * count * 0.95), TrialSpec("ceiling", 0, count, 1, number, probe=False), number)
     run = Run(
-        settings=tuple(header(replace(SETTINGS, workers=COUNTS))),
+        settings=replace(SETTINGS, workers=COUNTS),
         counts=COUNTS,
         cluster=ClusterFacts("fake", 50, 1, 64, 0, "f" * 64),
         measurements=tuple(measured),
@@ -69,7 +68,7 @@ def great_run() -> Summary:
         phases={"cluster": 3.0, "accuracy": 60.0, "timing": 9000.0},
         budget_ended=False,
     )
-    return Summary(run, replace(SETTINGS, workers=COUNTS), tuple(_compared(run, count) for count in COUNTS))
+    return Summary(run, tuple(_compared(run, count) for count in COUNTS))
 
 
 def _compared(run: Run, count: int) -> Comparison:

@@ -178,5 +178,5 @@ def test_the_end_to_end_tests_are_the_same_on_kubernetes(
     measured = Run.from_json((pytester.path / "out" / "results" / "measurements.json").read_text())
     assert measured.cluster.provider == "minikube"
     assert measured.cluster.image == DIGEST
-    assert "cluster=minikube" in measured.settings
+    assert measured.settings.cluster == "minikube"
     ran.stdout.fnmatch_lines(["*Ray is up after * (minikube * s, operator * s, image * s, RayCluster * s, *"])

@@ -18,6 +18,7 @@ from fixtures.history.__main__ import main
 from fixtures.history.entry import SECTION, Commit, Entry, Machine
 from fixtures.history.gate import REFERENCE, judge
 from fixtures.history.store import History, read_commit, series
+from fixtures.settings.settings import Settings
 from tests.unit.samples import HERE, OVERHEAD, SPEEDUP, TRAINING, entry
 from tests.unit.trials import SPREAD, run, timing_round
 
@@ -225,8 +226,9 @@ def test_versions_are_no_reason_to_forget_the_past_and_hardware_and_settings_are
 def test_a_monitored_run_is_like_monitored_ones_and_others_like_those_of_before_there_was_any() -> None:
     def made(*more: str) -> Entry:
         measured = run(*(timing_round(n, 10.0, 5.5, None) for n in (1, 2)))
-        settings = tuple(each for each in measured.settings if not each.startswith("monitoring="))
-        return Entry.of(summarise(replace(measured, settings=settings + more), SPREAD), Commit("c"), "1")
+        texts = [text for text in measured.settings.recorded() if not text.startswith("monitoring=")]
+        settings = Settings.from_recorded([*texts, *more])
+        return Entry.of(summarise(replace(measured, settings=settings), SPREAD), Commit("c"), "1")
 
     assert made().setup == made("monitoring=false").setup
     assert made("monitoring=true").setup == made().setup | {"monitoring": "true"}

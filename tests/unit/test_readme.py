@@ -120,7 +120,7 @@ def check_verb(command: str, words: list[str], environ: dict[str, str], reports:
 
 def check_pytest(command: str, words: list[str], environ: dict[str, str], reports: Path) -> Settings | None:
     options = {option.flag: option for option in ALL_OPTIONS}
-    twins = {option.twin: option for option in ALL_OPTIONS if option.negatable}
+    twins = {option.twin: option for option in ALL_OPTIONS if option.kind.negatable}
     values: dict[str, object] = {"reports": str(reports)}
     rest = iter(words)
     for word in rest:
@@ -227,7 +227,7 @@ def test_every_option_is_in_a_table_of_the_docs_with_its_default() -> None:
     defaults = {row[0]: row[1] for row in rows}
 
     assert {
-        f"{o.flag}={o.metavar}" if o.metavar else o.flag: o.default for o in ALL_OPTIONS
+        f"{o.flag}={o.kind.metavar}" if o.kind.metavar else o.flag: o.default for o in ALL_OPTIONS
     }.items() <= defaults.items()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fixtures.errors import UsageError
 from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, KubernetesSettings
 from fixtures.settings.option import Option
-from fixtures.settings.settings import ALL_OPTIONS, CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Settings, build, header
+from fixtures.settings.settings import ALL_OPTIONS, CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Settings, build
 
 BY_DEST = {option.dest: option for option in OPTIONS}
 
@@ -269,20 +269,20 @@ def test_each_option_is_one_field_with_the_same_default() -> None:
     assert [option.dest for option in KUBERNETES_OPTIONS] == [field.name for field in fields(KubernetesSettings)]
     for options, group in ((OPTIONS, Settings()), (KUBERNETES_OPTIONS, KubernetesSettings())):
         for option in options:
-            if not option.negatable:  # its default depends on the cluster
+            if not option.kind.negatable:  # its default depends on the cluster
                 assert option.parse(option.default) == getattr(group, option.dest)
             assert "%" not in option.usage  # argparse would expand it
 
 
 def test_the_header_shows_every_option_in_a_form_that_is_accepted_again() -> None:
     chosen = build({"workers": "4,2", "min_speedup": "2:1.25", "time_budget": "90s", "quick": True}, {})
-    shown = dict(entry.split("=", 1) for entry in header(chosen))
+    shown = dict(entry.split("=", 1) for entry in chosen.recorded())
 
     assert shown["time-budget"] == "90s"
     assert len(shown) == len(OPTIONS)
     assert build({}, {}, {name.replace("-", "_"): value for name, value in shown.items()}) == chosen
-    assert "workers=2" in header(Settings())
-    assert "min-speedup=2:1.5,4:2.5" in header(Settings())
+    assert "workers=2" in Settings().recorded()
+    assert "min-speedup=2:1.5,4:2.5" in Settings().recorded()
 
 
 def parsed(option: Option, text: str) -> object:
@@ -304,7 +304,7 @@ def test_a_parser_accepts_or_refuses_in_one_line_and_never_fails_otherwise(optio
         assert value.cause.startswith(f"{option.flag}={text!r}: expected ")
         assert "\n" not in value.cause
     else:
-        assert option.parse(option.show(value)) == value
+        assert option.parse(option.kind.show(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_minikube_and_kind_are_monitored_unless_told_otherwise(cluster: str, mon
     assert build({"cluster": cluster, "monitoring": True}, {}).monitoring
     assert not build({"cluster": cluster, "monitoring": False}, {"X": "y"}, {"monitoring": "true"}).monitoring
     assert build({"cluster": cluster}, {}, {"monitoring": "true"}).monitoring
-    assert f"monitoring={str(monitored).lower()}" in header(build({"cluster": cluster}, {}))
+    assert f"monitoring={str(monitored).lower()}" in build({"cluster": cluster}, {}).recorded()
 
 
 @pytest.mark.parametrize("text", ["abc", "1234\n", "\x00\x00\x00\x00"])
@@ -328,8 +328,8 @@ def test_a_password_that_grafana_would_refuse_is_refused_and_not_repeated(text: 
 def test_a_password_is_in_no_header_and_no_text_of_the_settings() -> None:
     chosen = build({"grafana_password": "open sesame"}, {})
 
-    assert "grafana-password=(given)" in header(chosen)
-    assert "sesame" not in f"{chosen} {header(chosen)}"
+    assert "grafana-password=(given)" in chosen.recorded()
+    assert "sesame" not in f"{chosen} {chosen.recorded()}"
 
 
 @pytest.mark.parametrize("text", ["0", "29999", "32768", "x", ""])

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.analysis.measurement import Failure, Measurement, Run
-from fixtures.analysis.summary import EndToEnd, Summary, settings_of, summarise
+from fixtures.analysis.summary import EndToEnd, Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.errors import MissingResultError
 from fixtures.system.noise import Noise
@@ -262,7 +262,7 @@ def test_a_figure_that_is_missing_or_of_another_kind_in_the_file_is_named(
 def test_the_settings_of_a_run_are_read_back_from_it() -> None:
     strict = replace(SETTINGS, strict_verdict=True, quick=True, rounds=1, min_accuracy=0.95)
 
-    assert settings_of(run(settings=strict)) == strict
+    assert Run.from_json(run(settings=strict).to_json()).settings == strict
 
 
 def test_the_phases_of_a_trial_add_up_to_its_job_clock() -> None:

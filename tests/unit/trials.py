@@ -15,7 +15,7 @@ from fixtures.analysis.measurement import ClusterFacts, Failure, Measurement, Ru
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.scaling import Compute, ScalingModel
 from fixtures.analysis.work import TENSORS, Spread
-from fixtures.settings.settings import Settings, header
+from fixtures.settings.settings import Settings
 from fixtures.system.noise import Noise
 from trainer import schedule
 from trainer.result import ComputeResources, EpochRecord, Hardware, Probe, RankRecord, TrialResult
@@ -191,7 +191,7 @@ def run(
     if accuracy is None:
         accuracy = [measurement(spec(0), seconds=30.0), *(measurement(spec(count), seconds=16.0) for count in counts)]
     return Run(
-        settings=tuple(header(replace(settings, workers=counts))),
+        settings=replace(settings, workers=counts),
         counts=counts,
         cluster=ClusterFacts("fake", max(counts), 1, usable_cores, 0, "f" * 64),
         measurements=(*accuracy, *(trial for each in rounds for trial in each)),
