@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from fixtures.analysis.judgement import Finding, Judgement
-from fixtures.analysis.measurement import Failure, Measurement, Run
+from fixtures.analysis.measurement import Failure, Run
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
@@ -48,20 +49,21 @@ def past(folder: Path, *, asked: bool = True) -> RunHistory:
     return RunHistory(History(folder), folder, asked)
 
 
-def dated(measured: Run, sample: int) -> Run:
-    """The run, so many days later."""
-
-    def later(each: Measurement) -> Measurement:
-        return replace(each, submitted_at=each.submitted_at + 86_400 * sample, ended_at=each.ended_at + 86_400 * sample)
-
-    return replace(measured, measurements=tuple(later(each) for each in measured.measurements))
+@cache
+def run_of(day: int) -> Summary:
+    """A fast run of a day, judged."""
+    measured = experiment(FakeJobs(fast), NIGHTLY).run() if day == 0 else run_of(0).run
+    seconds = 86_400 * day
+    trials = [
+        replace(m, submitted_at=m.submitted_at + seconds, ended_at=m.ended_at + seconds) for m in measured.measurements
+    ]
+    return summarise(replace(measured, measurements=tuple(trials)), SPREAD)
 
 
 def with_past(folder: Path, samples: int = REFERENCE) -> RunHistory:
     made = past(folder)
-    measured = experiment(FakeJobs(fast), NIGHTLY).run()
-    for sample in range(samples):
-        assert made.keep(summarise(dated(measured, sample), SPREAD), {"benchmarks": []})
+    for day in range(samples):
+        assert made.keep(run_of(day), {"benchmarks": []})
     return made
 
 
