@@ -25,6 +25,7 @@ from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
 from fixtures.measure.jobs import Timeouts as JobsPatience
 from fixtures.system import watchdog
+from fixtures.system.waiting import wait_while
 
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 TOKEN = "t0ken"
@@ -121,15 +122,12 @@ def forward(kubectl: StandIn) -> Iterator[PortForward]:
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + LIMIT
-    while not true():
-        assert time.monotonic() < until, f"{what} within {LIMIT:.0f} s"
-        time.sleep(0.01)
+    assert not wait_while(lambda: "" if true() else what, LIMIT, every=0.01)
 
 
-def answers(address: str) -> bool:
+def answers(address: str, code: int = 200) -> bool:
     try:
-        return requests.get(f"{address}/api/version", timeout=5).ok
+        return requests.get(f"{address}/api/version", timeout=5).status_code == code
     except requests.RequestException:
         return False
 
@@ -239,7 +237,7 @@ def test_after_an_outage_that_is_too_long_a_client_is_told_the_first_and_the_las
             assert jobs.status("job-1")["status"] == "RUNNING"
             kubectl.mode("dying")
             wait_until(lambda: forward.broken, "the forward given up")
-            wait_until(lambda: _refused_with_words(forward.address), "an excuse")
+            wait_until(lambda: answers(forward.address, 503), "an excuse")
 
             with pytest.raises(InfraError) as caught:
                 jobs.status("job-1")
@@ -250,13 +248,6 @@ def test_after_an_outage_that_is_too_long_a_client_is_told_the_first_and_the_las
         assert "given up" in forward.trouble
     finally:
         forward.stop()
-
-
-def _refused_with_words(address: str) -> bool:
-    try:
-        return requests.get(address, timeout=5).status_code == 503
-    except requests.RequestException:
-        return False
 
 
 def test_a_service_that_does_not_exist_is_said_at_once_in_kubectls_words(kubectl: StandIn) -> None:

@@ -143,9 +143,9 @@ def test_rights_that_are_missing_are_a_reason_and_no_failure(scene: Scene, monke
         return apply(manifest)
 
     monkeypatch.setattr(scene.api, "apply", refusing)
-    wanted_ways: Any = type("Ways", (), {"grafana_node_port": None})()
+    routes: Any = type("Routes", (), {"grafana_node_port": None})()
 
-    found = Watching.begin(scene.monitors, WANTED, wanted_ways, "e2e", scene.said.append)
+    found = Watching.begin(scene.monitors, WANTED, routes, "e2e", scene.said.append)
 
     assert found.prometheus is None
     assert scene.said[-1] == "no monitoring: This user may not apply Role. Ask for the right."
@@ -156,9 +156,9 @@ def test_rights_that_are_missing_are_a_reason_and_no_failure(scene: Scene, monke
 
 def test_without_monitoring_what_an_earlier_run_left_is_removed(scene: Scene) -> None:
     scene.apply()
-    no_ways: Any = None
+    no_routes: Any = None
 
-    assert Watching.begin(scene.monitors, None, no_ways, "e2e", scene.said.append).prometheus is None
+    assert Watching.begin(scene.monitors, None, no_routes, "e2e", scene.said.append).prometheus is None
     assert scene.names("Deployment") == set()
 
 
@@ -231,7 +231,7 @@ def test_prometheus_is_asked_through_the_api_server(scene: Scene, monkeypatch: p
     assert asked == [f"/api/v1/namespaces/{SPACE}/services/{PROMETHEUS}:http/proxy/api/v1/targets?state=active"]
 
 
-# --- ways -------------------------------------------------------------------------------------------------------
+# --- routes -----------------------------------------------------------------------------------------------------
 
 
 def way(host: str | None, mapped: int | None = None) -> Routes:
@@ -354,8 +354,8 @@ def test_a_broken_api_while_settling_is_told(scene: Scene, monkeypatch: pytest.M
     scene.apply()
     monkeypatch.setattr(scene.monitors, "missing", broken)
     engine: Any = type("Engine", (), {"owned": True, "brings_metrics": True})()
-    some_ways: Any = object()
+    some_routes: Any = object()
 
-    Watching(scene.monitors, some_ways).wait_ready(scene.api, [], engine, scene.said.append)
+    Watching(scene.monitors, some_routes).wait_ready(scene.api, [], engine, scene.said.append)
 
     assert scene.said[-1] == "monitoring: The API is gone."

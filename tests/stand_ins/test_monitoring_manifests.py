@@ -30,27 +30,34 @@ METRICS_SERVER = tuple(yaml.safe_load_all(files.text("metrics-server.yaml")))
 """It has rights in the whole cluster by its nature, and is applied only to clusters of our own."""
 
 
+Applied = tuple[Mapping[str, Any], ...]
+
+
 @pytest.fixture(scope="module")
-def applied() -> tuple[Mapping[str, Any], ...]:
+def applied() -> Applied:
     return tuple(manifests(WANTED, namespace="space", token="ray-secret"))
 
 
-def one(applied: tuple[Mapping[str, Any], ...], kind: str, name: str) -> Mapping[str, Any]:
+def one(applied: Applied, kind: str, name: str) -> Mapping[str, Any]:
     (found,) = (each for each in applied if each["kind"] == kind and each["metadata"]["name"] == name)
     return found
 
 
-def deployments(applied: tuple[Mapping[str, Any], ...]) -> list[Mapping[str, Any]]:
+def pod_spec(applied: Applied, name: str) -> Any:
+    return one(applied, "Deployment", name)["spec"]["template"]["spec"]
+
+
+def deployments(applied: Applied) -> list[Mapping[str, Any]]:
     return [each for each in (*applied, *METRICS_SERVER) if each["kind"] == "Deployment"]
 
 
-def test_every_object_has_only_fields_and_types_that_kubernetes_knows(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_every_object_has_only_fields_and_types_that_kubernetes_knows(applied: Applied) -> None:
     for each in (*applied, *METRICS_SERVER):
         kind = {"APIService": "V1APIService"}.get(each["kind"], f"V1{each['kind']}")
         getattr(client, kind).model_validate(each)
 
 
-def test_the_check_of_fields_finds_one_that_is_misspelt(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_the_check_of_fields_finds_one_that_is_misspelt(applied: Applied) -> None:
     wrong = json.loads(json.dumps(one(applied, "Deployment", PROMETHEUS)))
     wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
 
@@ -64,7 +71,7 @@ def test_the_files_are_valid_as_they_stand() -> None:
             getattr(client, f"V1{each['kind']}").model_validate(each)
 
 
-def test_everything_lies_in_the_namespace_and_is_marked_as_ours(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_everything_lies_in_the_namespace_and_is_marked_as_ours(applied: Applied) -> None:
     for each in applied:
         assert each["metadata"]["namespace"] == "space"
         assert each["metadata"]["labels"][COMPONENT] == "monitoring"
@@ -72,7 +79,7 @@ def test_everything_lies_in_the_namespace_and_is_marked_as_ours(applied: tuple[M
     assert one(applied, "RoleBinding", PROMETHEUS)["subjects"][0]["namespace"] == "space"
 
 
-def test_pods_keep_the_restricted_standard_on_a_read_only_root(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_pods_keep_the_restricted_standard_on_a_read_only_root(applied: Applied) -> None:
     for each in deployments(applied):
         pod = each["spec"]["template"]["spec"]
         (container,) = pod["containers"]
@@ -86,7 +93,7 @@ def test_pods_keep_the_restricted_standard_on_a_read_only_root(applied: tuple[Ma
         }
 
 
-def test_containers_are_pinned_bounded_and_probed(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_containers_are_pinned_bounded_and_probed(applied: Applied) -> None:
     for each in deployments(applied):
         (container,) = each["spec"]["template"]["spec"]["containers"]
         assert re.fullmatch(r"[\w.]+\.\w+/[\w./-]+:v?\d+\.\d+\.\d+", container["image"])
@@ -95,7 +102,7 @@ def test_containers_are_pinned_bounded_and_probed(applied: tuple[Mapping[str, An
         assert {"readinessProbe", "livenessProbe"} <= set(container)
 
 
-def test_prometheus_may_read_the_pods_of_its_namespace_and_nothing_else(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_prometheus_may_read_the_pods_of_its_namespace_and_nothing_else(applied: Applied) -> None:
     roles = [each for each in applied if "Role" in each["kind"]]
 
     assert {(each["kind"], each["metadata"]["name"]) for each in roles} == {
@@ -105,21 +112,21 @@ def test_prometheus_may_read_the_pods_of_its_namespace_and_nothing_else(applied:
     assert one(applied, "Role", PROMETHEUS)["rules"] == [
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
     ]
-    assert one(applied, "Deployment", GRAFANA)["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    assert pod_spec(applied, GRAFANA)["automountServiceAccountToken"] is False
 
 
-def test_prometheus_forgets_after_a_time_and_a_size(applied: tuple[Mapping[str, Any], ...]) -> None:
-    arguments = one(applied, "Deployment", PROMETHEUS)["spec"]["template"]["spec"]["containers"][0]["args"]
+def test_prometheus_forgets_after_a_time_and_a_size(applied: Applied) -> None:
+    arguments = pod_spec(applied, PROMETHEUS)["containers"][0]["args"]
 
     assert any(re.fullmatch(r"--storage\.tsdb\.retention\.time=\d+d", each) for each in arguments)
     assert any(re.fullmatch(r"--storage\.tsdb\.retention\.size=\d+GB", each) for each in arguments)
 
 
 def test_each_dashboard_has_a_config_map_of_its_own_that_fits_and_is_mounted(
-    applied: tuple[Mapping[str, Any], ...],
+    applied: Applied,
 ) -> None:
     maps = {each["metadata"]["name"]: each["data"] for each in applied if each["kind"] == "ConfigMap"}
-    volumes = one(applied, "Deployment", GRAFANA)["spec"]["template"]["spec"]["volumes"]
+    volumes = pod_spec(applied, GRAFANA)["volumes"]
     (sources,) = (each["projected"]["sources"] for each in volumes if each["name"] == "dashboards")
     mounted = [name for each in sources for name in maps[each["configMap"]["name"]]]
 
@@ -129,7 +136,7 @@ def test_each_dashboard_has_a_config_map_of_its_own_that_fits_and_is_mounted(
     assert all(sum(map(len, data.values())) < CONFIG_MAP_BYTES for data in maps.values())
 
 
-def test_what_is_mounted_by_name_is_applied(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_what_is_mounted_by_name_is_applied(applied: Applied) -> None:
     maps = {each["metadata"]["name"] for each in applied if each["kind"] == "ConfigMap"}
     volumes = [each for found in deployments(applied)[:2] for each in found["spec"]["template"]["spec"]["volumes"]]
 
@@ -140,7 +147,7 @@ def test_what_is_mounted_by_name_is_applied(applied: tuple[Mapping[str, Any], ..
             assert item["key"] in one(applied, "ConfigMap", GRAFANA)["data"]
 
 
-def test_grafana_has_a_node_port_only_where_one_is_asked_for(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_grafana_has_a_node_port_only_where_one_is_asked_for(applied: Applied) -> None:
     assert one(applied, "Service", GRAFANA)["spec"]["ports"][0]["nodePort"] == 30300
     assert one(applied, "Service", GRAFANA)["spec"]["type"] == "NodePort"
 
@@ -151,10 +158,10 @@ def test_grafana_has_a_node_port_only_where_one_is_asked_for(applied: tuple[Mapp
     assert "nodePort" not in json.dumps(one(applied, "Service", PROMETHEUS))
 
 
-def test_a_changed_password_or_configuration_replaces_the_pod(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_a_changed_password_or_configuration_replaces_the_pod(applied: Applied) -> None:
     other = tuple(manifests(Wanted(PROMETHEUS_IMAGE, GRAFANA_IMAGE, 30300, "secret"), namespace="space", token="t"))
 
-    def mark(found: tuple[Mapping[str, Any], ...], name: str) -> Any:
+    def mark(found: Applied, name: str) -> Any:
         return one(found, "Deployment", name)["spec"]["template"]["metadata"]["annotations"]
 
     assert mark(applied, GRAFANA) != mark(other, GRAFANA)
@@ -182,7 +189,7 @@ def test_the_head_knows_both_from_inside_and_grafana_as_a_browser_does() -> None
     }
 
 
-def test_grafana_s_data_source_points_at_prometheus_s_service(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_grafana_s_data_source_points_at_prometheus_s_service(applied: Applied) -> None:
     source = yaml.safe_load(one(applied, "ConfigMap", GRAFANA)["data"]["datasource.yml"])["datasources"][0]
 
     port = one(applied, "Service", PROMETHEUS)["spec"]["ports"][0]["port"]
@@ -263,7 +270,7 @@ def relabelled(target: dict[str, str], rules: list[Mapping[str, Any]]) -> dict[s
     return {key: value for key, value in target.items() if not key.startswith("__meta") and value}
 
 
-def targets(pods: tuple[Mapping[str, Any], ...], job: str) -> list[dict[str, str]]:
+def targets(pods: Applied, job: str) -> list[dict[str, str]]:
     configuration = yaml.safe_load(files.text("scrape.yml"))
     (found,) = (each for each in configuration["scrape_configs"] if each["job_name"] == job)
     every_target = (target for pod in pods for target in discovered(pod))
@@ -307,10 +314,10 @@ def test_the_operator_is_scraped_by_its_own_job_and_by_no_other() -> None:
     assert targets(tuple(running), "ray") == []
 
 
-def test_ray_is_asked_with_the_token_of_its_secret(applied: tuple[Mapping[str, Any], ...]) -> None:
+def test_ray_is_asked_with_the_token_of_its_secret(applied: Applied) -> None:
     configuration = yaml.safe_load(files.text("scrape.yml"))
     (ray,) = (each for each in configuration["scrape_configs"] if each["job_name"] == "ray")
-    container = one(applied, "Deployment", PROMETHEUS)["spec"]["template"]["spec"]["containers"][0]
+    container = pod_spec(applied, PROMETHEUS)["containers"][0]
     (mount,) = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == "ray-token")
 
     assert ray["authorization"] == {"credentials_file": f"{mount}/auth_token"}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -11,29 +14,24 @@ import pytest
 
 from fixtures.errors import InfraError
 from fixtures.system.programs import WORDS, ProgramTimeoutError, Tool, last_words, shorten
+from fixtures.system.waiting import wait_while
 
 ENVIRON = {"PATH": "/usr/bin:/bin", "GREETING": "hello"}
 SHELL = Tool("sh", ENVIRON)
 
 
-def ended(pid: int, within: float = 2.0) -> bool:
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.01)
-    return False
+def ended(pid: int) -> bool:
+    def lives() -> str:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return "" if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE else f"process {pid}"
+        return ""
+
+    return not wait_while(lives, 2, every=0.01)
 
 
 def child(place: Path) -> int:
     """Process id of the child that a shell wrote down, once it has."""
-    until = time.monotonic() + 2
-    while not (place.exists() and place.read_text().strip()):
-        assert time.monotonic() < until, "the shell has started no child"
-        time.sleep(0.01)
+    assert not wait_while(lambda: "" if place.exists() and place.read_text().strip() else "a child", 2, every=0.01)
     return int(place.read_text())
 
 
@@ -78,22 +76,20 @@ def test_it_reads_the_file_that_it_is_given(tmp_path: Path) -> None:
     assert SHELL.run("-c", "cat", timeout=5).stdout == "", "without a file there is nothing to read"
 
 
-def test_at_its_deadline_a_program_and_its_children_are_ended(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
+@pytest.mark.parametrize(
+    ("run", "first", "words"),
+    [
+        (SHELL.run, "echo working; ", "working"),
+        (partial(SHELL.stream, on_line=lambda line: None), "", "it said nothing"),
+    ],
+)
+def test_at_its_deadline_a_program_and_its_children_are_ended(
+    tmp_path: Path, run: Callable[..., object], first: str, words: str
+) -> None:
+    with pytest.raises(ProgramTimeoutError, match=rf"did not end within 0 s and was ended: {words}\."):
+        run("-c", f"{first}sleep 60 & echo $! > {tmp_path / 'pid'}; wait", timeout=0.2)
 
-    with pytest.raises(ProgramTimeoutError, match=r"did not end within 0 s and was ended: working\."):
-        SHELL.run("-c", f"echo working; sleep 60 & echo $! > {pid}; wait", timeout=0.2)
-
-    assert ended(child(pid))
-
-
-def test_a_stream_ends_at_its_deadline_even_when_it_says_nothing(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
-
-    with pytest.raises(ProgramTimeoutError, match="it said nothing"):
-        SHELL.stream("-c", f"sleep 60 & echo $! > {pid}; wait", timeout=0.2, on_line=lambda line: None)
-
-    assert ended(child(pid))
+    assert ended(child(tmp_path / "pid"))
 
 
 def test_ctrl_c_in_the_middle_of_a_stream_ends_the_program_and_its_children(tmp_path: Path) -> None:
