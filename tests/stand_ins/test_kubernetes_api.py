@@ -106,9 +106,8 @@ def test_a_list_whose_version_is_forgotten_between_two_pages_begins_anew(fake: F
 def test_a_list_that_is_forgotten_each_time_is_an_error(fake: FakeKubernetes, api: Api) -> None:
     fake.fail("GET", "/pods", *[EXPIRED] * 9)
 
-    with pytest.raises(
-        InfraError, match=r"list pods in namespace bench \(410\): The provided continue parameter is too old"
-    ):
+    message = r"list pods in namespace bench \(410\): The provided continue parameter is too old"
+    with pytest.raises(InfraError, match=message):
         api.list("Pod", "bench")
 
 
@@ -166,9 +165,8 @@ def test_a_manifest_that_does_not_fit_its_definition_is_an_error_at_once(fake: F
         Answer(500, "", f"{said}.replicas: expected numeric (int or float), got string"),
     )
 
-    with pytest.raises(
-        InfraError, match=r"spec.authOptions: field not declared in schema\. .* older than the manifest"
-    ):
+    message = r"spec.authOptions: field not declared in schema\. .* older than the manifest"
+    with pytest.raises(InfraError, match=message):
         api.apply(manifest("RayCluster", "e2e", "bench"))
     with pytest.raises(InfraError, match=r"spec.replicas: expected numeric .* Correct what the message names"):
         api.apply(manifest("RayCluster", "e2e", "bench"))
@@ -206,9 +204,8 @@ def test_the_pauses_grow_and_are_never_shorter_than_the_server_asks(fake: FakeKu
 def test_patience_ends_with_the_servers_own_words(fake: FakeKubernetes, api: Api) -> None:
     fake.fail("GET", "/pods", *[UNAVAILABLE] * 99)
 
-    with pytest.raises(
-        InfraError, match=r"list pods in namespace bench \(503\): the server is currently unable to handle"
-    ):
+    message = r"list pods in namespace bench \(503\): the server is currently unable to handle"
+    with pytest.raises(InfraError, match=message):
         api.list("Pod", "bench")
     assert sum(fake.clock.slept) <= 30.0
     assert len(fake.asked("GET")) == 7
@@ -274,13 +271,11 @@ def test_a_wait_for_the_end_names_what_holds_an_object_back(fake: FakeKubernetes
     )
 
     api.delete("RayCluster", "e2e", "bench")
-    with pytest.raises(
-        InfraError, match=r"After 5 s there is still RayCluster e2e \(finalizers ray.io/redis-cleanup\)\."
-    ):
+    message = r"After 5 s there is still RayCluster e2e \(finalizers ray.io/redis-cleanup\)\."
+    with pytest.raises(InfraError, match=message):
         api.wait_gone("RayCluster", "bench", name="e2e", deadline=5, report=ignore)
-    with pytest.raises(
-        InfraError, match=r"Namespace old \(no finalizers: .*finalizers remaining: ray.io/.* controller that removes"
-    ):
+    message = r"Namespace old \(no finalizers: .*finalizers remaining: ray.io/.* controller that removes"
+    with pytest.raises(InfraError, match=message):
         api.wait_gone("Namespace", name="old", deadline=1, report=ignore)
 
 
@@ -293,9 +288,8 @@ def test_a_log_is_the_end_of_it_and_bounded(fake: FakeKubernetes, api: Api) -> N
     assert int(fake.requests[-1].query["limitBytes"]) == 1 << 20
     fake.fail("GET", "/log", Answer(204))
     assert api.logs("bench", "pending", "ray") == "", "a pod that is on no node yet has none"
-    with pytest.raises(
-        InfraError, match=r"read the log of container ray of pod gone in namespace bench .404.: pods .gone"
-    ):
+    message = r"read the log of container ray of pod gone in namespace bench .404.: pods .gone"
+    with pytest.raises(InfraError, match=message):
         api.logs("bench", "gone", "ray")
 
 
@@ -334,9 +328,8 @@ def test_a_kubeconfig_that_is_absent_broken_or_lacks_the_context_is_named(fake: 
         Api(tmp_path / "nowhere", None)
     with pytest.raises(InfraError, match=r"current context of .*/broken cannot be used: while parsing"):
         Api(broken, None)
-    with pytest.raises(
-        InfraError, match=r"context minikube of .*/kubeconfig cannot be used: .*name minikube in .*contexts"
-    ):
+    message = r"context minikube of .*/kubeconfig cannot be used: .*name minikube in .*contexts"
+    with pytest.raises(InfraError, match=message):
         Api(good, "minikube")
 
 
@@ -378,9 +371,8 @@ def test_a_credential_plugin_that_fails_or_is_not_installed_is_named(fake: FakeK
     with pytest.raises(InfraError, match=r"credential plugin of .* failed: exec: process returned 3. session expired"):
         Api(failing, None)
     absent = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin"}}
-    with pytest.raises(
-        InfraError, match=r"credential plugin of .* failed: .*No such file or directory: 'no-such-plugin'"
-    ):
+    message = r"credential plugin of .* failed: .*No such file or directory: 'no-such-plugin'"
+    with pytest.raises(InfraError, match=message):
         Api(fake.kubeconfig(tmp_path, **absent), None)
 
 

@@ -60,9 +60,8 @@ def test_somebody_elses_crds_that_know_what_is_needed_are_used_as_they_are(bench
 def test_somebody_elses_crds_that_are_too_old_are_an_error_and_stay_as_they_are(bench: Bench) -> None:
     bench.fake.put(crd(CRDS[0], fields=("headGroupSpec", "rayVersion", "workerGroupSpecs")))
 
-    with pytest.raises(
-        InfraError, match=r"rayclusters.ray.io was not installed by ray-train-e2e and lacks authOptions, tls"
-    ):
+    message = r"rayclusters.ray.io was not installed by ray-train-e2e and lacks authOptions, tls"
+    with pytest.raises(InfraError, match=message):
         bench.up()
 
     assert bench.changed() == []

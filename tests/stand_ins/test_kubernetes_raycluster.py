@@ -122,9 +122,8 @@ def test_pods_that_fit_nowhere_end_the_wait_with_the_schedulers_words(cluster: C
     cluster.fake.put(big, *items("pods-unschedulable.json"), *items("events-unschedulable.json"))
     cluster.fake.clock.at = datetime.fromisoformat(big["metadata"]["creationTimestamp"]).timestamp() + 15
 
-    with pytest.raises(
-        InfraError, match=r"Pod demo-head-4r8hr asks for 9 CPU and .* fits on no node: .* Insufficient cpu"
-    ):
+    message = r"Pod demo-head-4r8hr asks for 9 CPU and .* fits on no node: .* Insufficient cpu"
+    with pytest.raises(InfraError, match=message):
         KubeRayCluster(cluster.api, "raybig", "demo").wait_ready(2, 600, cluster.said.append)
     assert sum(cluster.fake.clock.slept) < 90
 
@@ -141,9 +140,8 @@ def test_a_lost_node_ends_the_wait_with_its_name(cluster: Cluster) -> None:
 def test_an_api_server_that_stays_away_ends_the_wait_as_such(cluster: Cluster) -> None:
     cluster.replay("raycluster-node-loss", "pods-node-loss", "nodes-node-loss", skip=85)
 
-    with pytest.raises(
-        InfraError, match=r"did not answer GET /apis/ray\.io/v1/namespaces/ray/rayclusters/demo 7 times"
-    ):
+    message = r"did not answer GET /apis/ray\.io/v1/namespaces/ray/rayclusters/demo 7 times"
+    with pytest.raises(InfraError, match=message):
         cluster.wait_ready(deadline=600)
 
 
@@ -158,9 +156,8 @@ def test_a_connection_that_breaks_during_a_wait_does_not_end_it(cluster: Cluster
 def test_a_wait_that_reaches_its_deadline_says_what_is_missing(cluster: Cluster) -> None:
     cluster.replay("raycluster", "pods-ray", skip=20)
 
-    with pytest.raises(
-        InfraError, match=r"demo in namespace ray was not ready with 2 workers after 5 s: 0 of 2 workers"
-    ):
+    message = r"demo in namespace ray was not ready with 2 workers after 5 s: 0 of 2 workers"
+    with pytest.raises(InfraError, match=message):
         cluster.wait_ready(deadline=5)
 
 

@@ -97,8 +97,7 @@ def test_certificates_of_the_kubeconfig_prove_both_sides(fake: FakeKubernetes, t
 def test_a_server_of_another_authority_is_refused_at_once(fake: FakeKubernetes, tmp_path: Path) -> None:
     file = kubeconfig(fake, tmp_path, issue("an earlier cluster"), issue("minikube-user", CA))
 
-    with pytest.raises(
-        InfraError, match=r"cannot be trusted.*certificate verify failed.* earlier one at the same address"
-    ):
+    message = r"cannot be trusted.*certificate verify failed.* earlier one at the same address"
+    with pytest.raises(InfraError, match=message):
         Api(file, None, clock=fake.clock).version()
     assert fake.clock.slept == []
