@@ -25,8 +25,8 @@ from fixtures.clusters.contract import require_nothing_missing
 from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import BenchmarkError, MissingResultError
 from fixtures.measure.display import Display
-from fixtures.measure.experiment import TrialRunner
 from fixtures.measure.jobs import JobsClient
+from fixtures.measure.trials import TrialRunner
 
 EVERY_SECONDS = 1.0
 ROLES = {

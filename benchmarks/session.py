@@ -19,8 +19,8 @@ from fixtures.analysis.work import Spread
 from fixtures.clusters.contract import Cluster, Provider
 from fixtures.errors import InfraError, MissingResultError
 from fixtures.measure.display import Display
-from fixtures.measure.experiment import TrialRunner
 from fixtures.measure.jobs import JobsClient
+from fixtures.measure.trials import TrialRunner
 from fixtures.system.paths import IMAGE
 from trainer.result import BrokenResultError, TrialResult
 

@@ -16,7 +16,7 @@ from fixtures.clusters.kubernetes.engines.kind import KindEngine
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.clusters.kubernetes.factory import make_engine, make_provider
 from fixtures.clusters.kubernetes.provider import KubernetesProvider
-from fixtures.measure import experiment
+from fixtures.measure import trials
 from fixtures.plugin import suite
 from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, MINIKUBE_KUBERNETES, KubernetesSettings
 from fixtures.settings.settings import build
@@ -161,7 +161,7 @@ def test_the_end_to_end_tests_are_the_same_on_kubernetes(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     FakeWatch.found = []
-    monkeypatch.setattr(experiment, "Watch", FakeWatch)
+    monkeypatch.setattr(trials, "Watch", FakeWatch)
     monkeypatch.setattr(suite, "JobsClient", lambda *_: nullcontext(FakeJobs()))
     monkeypatch.delattr(suite, "pytest_configure")
     pytester.makeini("[pytest]\nmarkers =\n    e2e: on a cluster that is played\n")

@@ -11,7 +11,7 @@ import pytest
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.plan import TrialSpec
 from fixtures.clusters.contract import Cluster, cluster_facts
-from fixtures.measure import experiment as module
+from fixtures.measure import trials
 from fixtures.measure.display import Display
 from fixtures.measure.experiment import Experiment
 from fixtures.measure.jobs import FinishedJob, JobsClient
@@ -108,7 +108,7 @@ class FakeWatch:
 def noise(monkeypatch: pytest.MonkeyPatch) -> list[Noise]:
     """What the next trials find; add to it."""
     FakeWatch.found = []
-    monkeypatch.setattr(module, "Watch", FakeWatch)
+    monkeypatch.setattr(trials, "Watch", FakeWatch)
     return FakeWatch.found
 
 
@@ -141,13 +141,10 @@ def measure(
 
 
 def names(jobs: FakeJobs) -> list[str]:
-    return [each.name for each in jobs.submitted]
+    return [spec.name for spec in jobs.submitted]
 
 
 def slow(of: TrialSpec) -> TrialResult:
     """Two workers whose speedup straddles the 1.5 asked for."""
     wobble = 1.3 if of.seed % 2 else 1.75
     return result(of, 10.0 / wobble if of.workers else 10.0)
-
-
-# The order of things
