@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
 import pytest
@@ -29,20 +30,9 @@ TOKEN = "4f1c9a77d0e2"
 DATA = Path(__file__).parents[1] / "data"
 
 
-@dataclass
-class FakeEngine:
+def an_engine(says: Callable[[], Mapping[str, str]] = dict) -> Any:
     """An engine that says what it is told to."""
-
-    kubeconfig: Path | None = Path("/c")
-    context: str | None = "ours"
-    says: Callable[[], Mapping[str, str]] = dict
-
-    def evidence(self) -> Mapping[str, str]:
-        return self.says()
-
-
-def an_engine(*given: Any, **more: Any) -> Any:
-    return FakeEngine(*given, **more)
+    return SimpleNamespace(kubeconfig=Path("/c"), context="ours", evidence=says)
 
 
 class FakeTool(Tool):
@@ -218,7 +208,7 @@ def test_the_summary_names_the_first_bad_thing_and_the_versions(api: Api, dashbo
 
 
 def test_without_a_cluster_what_the_engine_says_is_still_there() -> None:
-    engine = an_engine(None, None, lambda: {"minikube-logs.txt": "exit code 48"})
+    engine = an_engine(lambda: {"minikube-logs.txt": "exit code 48"})
 
     found = collect(None, {"helm": FakeTool("helm")}, NS, engine, None, "")
 

@@ -14,15 +14,8 @@ from tests.unit.recordings import at, container, event, items, later, node, pod,
 NAME = "e2e-workers-worker-x"
 
 
-def found(
-    thing: Object,
-    *,
-    seconds: float = 5,
-    events: Sequence[Object] = (),
-    nodes: Sequence[Object] = (),
-    head_ready: float | None = None,
-) -> Finding:
-    cause = looked(thing, seconds=seconds, events=events, nodes=nodes, head_ready=head_ready)
+def found(thing: Object, **more: Any) -> Finding:
+    cause = looked(thing, **more)
     assert cause is not None
     return cause
 
