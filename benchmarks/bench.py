@@ -80,7 +80,9 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
     """
     host = read_host()
     if host.cores < WORKERS:
-        raise InfraError(f"The bench needs {WORKERS} usable cores, this machine has {host.cores}.")
+        raise InfraError(
+            f"The bench needs {WORKERS} usable cores, this machine has {host.cores}.", "Use a larger machine."
+        )
     packages = {package for _, package in VARIANTS.values()} if "variants" in options.only else ()
     if missing := sorted(name for name in packages if importlib.util.find_spec(name) is None):
         raise InfraError(

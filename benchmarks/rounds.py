@@ -191,4 +191,4 @@ class Bench:
         try:
             return from_dict(cls, parse_json(text))
         except BrokenResultError as error:
-            raise MissingResultError(f"{error}.") from error
+            raise MissingResultError(f"{error}.", see="measurements-incomplete") from error

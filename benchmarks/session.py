@@ -83,7 +83,7 @@ class Trials:
         try:
             return VariantTrial(configuration, number, common.decode(job.log), noise)
         except BrokenResultError as error:
-            raise MissingResultError(f"{configuration.name}: {error}.") from error
+            raise MissingResultError(f"{configuration.name}: {error}.", see="result-incomplete") from error
 
 
 class Session:
@@ -133,7 +133,7 @@ class Session:
                 self._save()
                 self._display.line(f"round {done + 1}/{self.bench.planned}: {self._seconds(number)}")
             if lost > 1:
-                raise InfraError(f"Two rounds in a row were lost. {why}")
+                raise InfraError(f"Two rounds in a row were lost. {why}", "Run again when the machine is quiet.")
             if why and repeats:
                 repeats -= 1
             else:

@@ -197,7 +197,8 @@ def _prove_trial(
     for rank in trial.result.ranks:
         if rank.batch_size != configuration.batch_size:
             raise UnequalWorkError(
-                f"{where}: trained at global batch {rank.batch_size}, not {configuration.batch_size}."
+                f"{where}: trained at global batch {rank.batch_size}, not {configuration.batch_size}.",
+                see="unequal-settings",
             )
     baseline = baselines.get((trial.round, configuration.batch_size))
     if baseline is None or configuration.kind == "baseline":
@@ -228,12 +229,15 @@ def prove_variant(trial: VariantTrial, baseline: Measurement, spread: Spread) ->
     where = f"{trial.configuration.name}, round {trial.round}"
     for name, value in expected.items():
         if (given := getattr(result, name)) != value:
-            raise UnequalWorkError(f"{where}: {name.replace('_', ' ')} {given:,}, the baseline's {value:,}.")
+            raise UnequalWorkError(
+                f"{where}: {name.replace('_', ' ')} {given:,}, the baseline's {value:,}.", see="unequal-samples"
+            )
     loss, tolerance = own.epochs[0].loss, spread.tolerance(spread.loss, 0)
     if not abs(result.loss - loss) <= tolerance:
         raise UnequalWorkError(
             f"{where}: its training loss is {result.loss:.4f}, the baseline's {loss:.4f}: "
-            f"further apart than {tolerance:.4f}."
+            f"further apart than {tolerance:.4f}.",
+            see="end-differs",
         )
 
 

@@ -89,11 +89,13 @@ def _await(
         for rank, code in enumerate(codes):
             if code:
                 said = tail(scratch / f"{rank}.err", 600).strip()
-                raise InfraError(f"Rank {rank} without Ray ended with exit code {code}: {said}")
+                raise InfraError(f"Rank {rank} without Ray ended with exit code {code}: {said}", see="rank-lost")
         if None not in codes:
             return
         if time.monotonic() > until:
-            raise InfraError(f"The ranks without Ray did not end within {deadline_seconds:.0f} s.")
+            raise InfraError(
+                f"The ranks without Ray did not end within {deadline_seconds:.0f} s.", "Is the machine overloaded?"
+            )
         on_poll()
         time.sleep(POLL_SECONDS)
 
@@ -102,7 +104,7 @@ def _result(scratch: Path) -> TrialResult:
     try:
         return decode(_log(scratch, 0).read_text(errors="replace"))
     except BrokenResultError as error:
-        raise MissingResultError(f"The ranks without Ray: {error}.") from error
+        raise MissingResultError(f"The ranks without Ray: {error}.", see="result-incomplete") from error
 
 
 def _log(scratch: Path, rank: int) -> Path:

@@ -190,10 +190,10 @@ def decode(log: str) -> TrialResult:
 def _require_epochs(ranks: tuple[RankRecord, ...]) -> None:
     """A rank without epochs must not count as one that took 0 s."""
     if not ranks:
-        raise BrokenResultError("no rank handed over what it did: the trial has no training time")
+        raise BrokenResultError("no rank reported its work: the trial has no training time")
     for rank in ranks:
         if not rank.epochs:
-            raise BrokenResultError(f"rank {rank.rank} handed over no epoch: the trial has no training time")
+            raise BrokenResultError(f"rank {rank.rank} reported no epoch: the trial has no training time")
 
 
 def parse_json(text: str) -> Any:

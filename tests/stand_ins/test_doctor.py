@@ -218,7 +218,7 @@ def test_data_that_is_only_a_pointer_is_found(tmp_path: Path) -> None:
     found = examine(Settings(), FakeProvider(2, 1), {}, tmp_path, read=lambda _: AMPLE, version=lambda name: PINS[name])
 
     assert [each.what for each in found.problems] == [
-        f"{tmp_path}/image/data/mnist.npz is not there, or a pointer only."
+        f"{tmp_path}/image/data/mnist.npz is missing, or only a pointer to the file."
     ]
 
 

@@ -93,7 +93,7 @@ def test_a_beginning_of_another_file_is_thrown_away(files: Files, part: Path, le
 def test_a_server_that_breaks_off_again_and_again_is_given_up_and_what_came_is_kept(files: Files, part: Path) -> None:
     files.cut = [3000, 0, 0, 0, 0]
 
-    with pytest.raises(InfraError, match=r"/tool broke off after 3,000 bytes: .* it goes on from there") as failure:
+    with pytest.raises(InfraError, match=r"/tool broke off after 3,000 bytes: .* it continues from there") as failure:
         fetch(files, part)
 
     assert part.read_bytes() == CONTENT[:3000]
@@ -156,7 +156,7 @@ def test_two_processes_do_not_write_the_same_file(files: Files, part: Path) -> N
     with part.open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
 
-        with pytest.raises(InfraError, match=r"Another process is downloading .tool.part\. Wait for it"):
+        with pytest.raises(InfraError, match=r"Another process is downloading .tool.part\. Wait until it has finished"):
             fetch(files, part)
 
 

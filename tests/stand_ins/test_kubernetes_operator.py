@@ -138,7 +138,7 @@ def test_two_operators_for_one_namespace_are_an_error_that_names_both(bench: Ben
     bench.up()
     bench.fake.put(deployment("kuberay-system"))
 
-    with pytest.raises(InfraError, match="2 KubeRay operators look after namespace ray-train-e2e") as caught:
+    with pytest.raises(InfraError, match="2 KubeRay operators watch namespace ray-train-e2e") as caught:
         bench.up()
 
     assert "kuberay-system/kuberay-operator" in caught.value.cause

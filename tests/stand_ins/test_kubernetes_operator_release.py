@@ -46,7 +46,7 @@ def test_a_helm_that_is_at_work_is_given_time_to_end(bench: Bench) -> None:
 def test_somebody_elses_release_of_the_same_name_is_not_replaced(bench: Bench) -> None:
     bench.helm.releases[NS] = release("deployed", ours=False)
 
-    message = "Namespace ray-train-e2e has a Helm release kuberay-operator that is not ours"
+    message = "Namespace ray-train-e2e has a Helm release kuberay-operator that this suite did not make"
     with pytest.raises(InfraError, match=message):
         bench.up()
 

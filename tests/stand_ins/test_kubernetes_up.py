@@ -140,7 +140,7 @@ def test_what_has_our_name_and_is_somebody_elses_is_refused_and_stays(
     before = world.server.everything()
     provider = world.provider(Engine(world, owned=False))
 
-    with pytest.raises(InfraError, match=f"{SPACE} has a {kind} {name} that is not ours") as refused:
+    with pytest.raises(InfraError, match=f"{SPACE} has a {kind} {name} that this suite did not make") as refused:
         provider.up(world.said.append)
     provider.down()
 

@@ -73,7 +73,7 @@ def test_run_without_a_cluster_starts_nothing(desk: Desk, capsys: Say) -> None:
 
     assert desk.replaced == []
     assert capsys.readouterr().err == (
-        "ERROR: There is no cluster to measure on: there is nothing `up` with the same options brings one up.\n"
+        "ERROR: There is no cluster to measure on: there is nothing Start one with `up` and the same options.\n"
     )
 
 
@@ -100,7 +100,7 @@ def test_dashboard_opens_nothing_without_a_screen(desk: Desk, monkeypatch: pytes
 
 def test_there_is_no_dashboard_without_a_cluster(desk: Desk, capsys: Say) -> None:
     assert desk.run("dashboard") == 11
-    assert capsys.readouterr().err == "ERROR: No cluster of --cluster=fake is up. `up` brings one up.\n"
+    assert capsys.readouterr().err == "ERROR: No cluster of --cluster=fake is up. Start one with `up`.\n"
 
 
 def test_logs_prints_the_last_lines(desk: Desk, capsys: Say) -> None:

@@ -173,7 +173,7 @@ def test_a_trial_without_ranks_or_epochs_has_no_training_time_and_is_refused_whe
     nobody = replace(TRIAL, ranks=())
     idle = with_rank(TRIAL, 1, epochs=())
 
-    for trial, complaint in ((nobody, "no rank handed over what it did"), (idle, "rank 1 handed over no epoch")):
+    for trial, complaint in ((nobody, "no rank reported its work"), (idle, "rank 1 reported no epoch")):
         with pytest.raises(BrokenResultError, match=f"{complaint}: the trial has no training time"):
             _ = trial.train_seconds
         with pytest.raises(BrokenResultError, match=complaint):

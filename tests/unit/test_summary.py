@@ -126,7 +126,7 @@ def test_a_trial_without_a_figure_is_a_regression_of_its_own_count_only() -> Non
     ("baseline", "parallel", "why"),
     [
         (0.979, 0.981, "The test accuracy of baseline is 0.9790 after 2 epochs, below the 0.98 asked for."),
-        (0.986, None, "Rank 0 handed over no test accuracy (got None). (see TROUBLESHOOTING: result-incomplete)"),
+        (0.986, None, "Rank 0 reported no test accuracy (got None). (see TROUBLESHOOTING: result-incomplete)"),
     ],
 )
 def test_an_accuracy_that_is_missing_or_too_low_is_a_regression_that_names_the_side(
@@ -175,7 +175,7 @@ def test_a_trial_that_took_no_time_is_an_error_and_no_infinite_speedup() -> None
     verdict = judge(run(FAST[0], (baseline, instant, copies), FAST[2])).verdict
 
     assert verdict.outcome is Outcome.REGRESSION
-    assert "no training time of epoch 1 (got 0.0)" in verdict.why
+    assert "no training time for epoch 1 (got 0.0)" in verdict.why
 
 
 def test_a_count_without_an_accuracy_trial_is_not_green() -> None:

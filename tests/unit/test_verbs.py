@@ -145,7 +145,7 @@ def test_stop_keeps_the_nodes_and_start_brings_ray_back(desk: Desk) -> None:
 
 def test_there_is_nothing_to_stop_without_a_cluster(desk: Desk, capsys: Say) -> None:
     assert desk.run("stop") == 11
-    assert capsys.readouterr().err == "ERROR: There is no cluster of ours to stop. `up` makes one.\n"
+    assert capsys.readouterr().err == "ERROR: This suite has no cluster to stop. Start one with `up`.\n"
 
 
 @pytest.mark.parametrize("verb", ["stop", "start"])

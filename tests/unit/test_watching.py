@@ -144,7 +144,7 @@ def test_names_choose_logs() -> None:
 
 
 def test_without_a_cluster_there_are_no_logs() -> None:
-    with pytest.raises(InfraError, match=r"There are no logs: no cluster of ours is up\. `up` brings one up"):
+    with pytest.raises(InfraError, match=r"There are no logs: this suite has no cluster up\. Start one with `up`"):
         logs.chosen({}, [])
 
 

@@ -116,7 +116,7 @@ def test_a_hash_that_is_none_is_a_missing_figure(damaged: str) -> None:
 
 
 def test_a_rank_that_hands_nothing_over_is_a_missing_figure() -> None:
-    missing("1 of 2 ranks handed over what they did", replace(HONEST, ranks=HONEST.ranks[:1]))
+    missing("1 of 2 ranks reported their work", replace(HONEST, ranks=HONEST.ranks[:1]))
     missing("0 of 1 baseline", baseline=replace(BASELINE, ranks=()))
 
 
@@ -177,7 +177,7 @@ def test_gradients_that_are_not_synchronised_show_in_the_weights() -> None:
 def test_ranks_without_checksums_have_proven_nothing() -> None:
     unproven = with_all_epochs(HONEST, weights="")
 
-    missing("Rank 0 handed over no checksum of its weights after epoch 1", unproven)
+    missing("Rank 0 reported no checksum of its weights after epoch 1", unproven)
 
 
 def test_weights_broadcast_at_the_end_to_hide_it_do_not_hide_the_losses_on_the_way() -> None:
@@ -245,7 +245,7 @@ def test_an_accuracy_further_away_than_equal_runs_are_is_not_the_same_work() -> 
 
 @pytest.mark.parametrize("accuracy", [None, math.nan, -0.1, 1.5, math.inf])
 def test_an_accuracy_that_is_missing_from_the_result_is_an_error_on_either_side(accuracy: float | None) -> None:
-    cause = rf"handed over no test accuracy \(got {accuracy}\)"
+    cause = rf"reported no test accuracy \(got {accuracy}\)"
 
     missing(f"Rank 0 {cause}", with_epoch(HONEST, 0, epoch=1, accuracy=accuracy))
     missing(f"The baseline {cause}", baseline=with_epoch(BASELINE, 0, epoch=1, accuracy=accuracy))
@@ -263,8 +263,8 @@ def test_an_accuracy_of_an_earlier_epoch_is_not_that_of_the_last() -> None:
     ("given", "cause"),
     [
         (None, "lacks the equivalence probe"),
-        (Probe((), ()), "handed over 0 of 8 tensors of the equivalence probe"),
-        (replace(probe(1), weights=probe(1).weights[1:]), "handed over 7 of 8 tensors"),
+        (Probe((), ()), "reported 0 of 8 tensors of the equivalence probe"),
+        (replace(probe(1), weights=probe(1).weights[1:]), "reported 7 of 8 tensors"),
     ],
 )
 def test_a_probe_that_was_asked_for_and_is_absent_or_incomplete_is_a_missing_figure(
@@ -278,7 +278,7 @@ def test_a_probe_with_fewer_projections_is_a_missing_figure_and_one_without_any_
     short = replace(probe(1), gradient=tuple(row[:3] for row in probe(1).gradient))
     nothing = Probe(*(tuple(() for _ in TENSORS) for _ in range(2)))
 
-    missing("Rank 1 handed over 3 of 6 projections of conv1", with_rank(HONEST, 1, probe=short))
+    missing("Rank 1 reported 3 of 6 projections of conv1", with_rank(HONEST, 1, probe=short))
     unequal(".", with_all_ranks(HONEST, probe=nothing), with_all_ranks(BASELINE, probe=nothing))
 
 
@@ -291,7 +291,7 @@ def test_the_losses_of_the_first_updates_are_owed_by_everyone() -> None:
 def test_an_epoch_that_took_no_time_is_a_missing_figure(seconds: float) -> None:
     timeless = with_epoch(HONEST, 1, epoch=1, seconds=seconds)
 
-    missing("Rank 1 handed over no training time of epoch 2", timeless)
+    missing("Rank 1 reported no training time for epoch 2", timeless)
 
 
 @pytest.mark.parametrize("figure", [math.nan, math.inf, -math.inf, 0.0])
@@ -332,5 +332,5 @@ def test_a_copy_that_did_less_or_had_more_or_is_absent_is_no_ceiling() -> None:
         prove_copies(of, baseline, with_epoch(copies, 1, updates=9, samples=54_000), SPREAD)
     with pytest.raises(UnequalWorkError, match="Copy 1 of 2: Cores to run on: 2"):
         prove_copies(of, baseline, with_rank(copies, 1, means=rich), SPREAD)
-    with pytest.raises(MissingResultError, match="1 of 2 copies handed over what they did"):
+    with pytest.raises(MissingResultError, match="1 of 2 copies reported their work"):
         prove_copies(of, baseline, replace(copies, ranks=copies.ranks[:1]), SPREAD)
