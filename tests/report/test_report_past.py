@@ -16,7 +16,7 @@ from fixtures.analysis.verdict import Outcome
 from fixtures.history.entry import Commit, Entry
 from fixtures.history.gate import REFERENCE, judge, level
 from fixtures.history.regression import RunHistory, with_history
-from fixtures.history.store import History, HistoryView, series
+from fixtures.history.store import History, HistoryView, read_commit, series
 from fixtures.report.__main__ import main
 from fixtures.report.history_chart import draw_history
 from fixtures.report.history_table import describe_history, tabulate_history
@@ -184,7 +184,7 @@ def test_a_verdict_that_the_run_earned_by_itself_is_told_as_before() -> None:
 def test_a_run_is_shown_beside_those_before_it_and_not_beside_itself(tmp_path: Path) -> None:
     history = History(tmp_path)
     summary = summary_of()
-    past = RunHistory(history, tmp_path, asked=False)
+    past = RunHistory(history, read_commit(tmp_path), asked=False)
     history.add(entry(1), {})
     past.keep(summary, {})
 

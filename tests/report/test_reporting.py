@@ -280,8 +280,24 @@ def test_logs_of_an_earlier_run_explain_nothing(pytester: pytest.Pytester) -> No
     assert "of yesterday" not in (pytester.path / "out" / "report.html").read_text()
 
 
-def test_a_run_without_e2e_leaves_nothing(pytester: pytest.Pytester) -> None:
-    replay(pytester, run(*FAST), "-m", "not e2e")
+def test_a_commit_that_is_made_during_a_run_is_not_the_measured_one(pytester: pytest.Pytester) -> None:
+    git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
+    commit = [*git, "commit", "--quiet", "--allow-empty", "--message=x"]
+    pytester.run("git", "init", "--quiet")
+    pytester.run(*commit)
+    measured = pytester.run("git", "rev-parse", "HEAD").outlines[0]
+    makes_one = f"    import subprocess; subprocess.run({commit!r}, check=True)\n    summary = pytestconfig"
+
+    replay(pytester, run(*FAST), conftest=CONFTEST.replace("    summary = pytestconfig", makes_one))
+
+    (entry,) = (pytester.path / "out" / "history").glob("*.json")
+    assert measured[:12] in entry.name
+    assert pytester.run("git", "rev-parse", "HEAD").outlines[0] != measured
+
+
+@pytest.mark.parametrize("expression", ["not e2e", "not (e2e or ray)", "e2e and ("])
+def test_a_run_without_e2e_leaves_nothing(pytester: pytest.Pytester, expression: str) -> None:
+    replay(pytester, run(*FAST), "-m", expression)
 
     assert not (pytester.path / "out").exists()
 

@@ -17,7 +17,7 @@ from fixtures.analysis.verdict import Outcome
 from fixtures.history.entry import Machine
 from fixtures.history.gate import REFERENCE
 from fixtures.history.regression import RunHistory, with_history
-from fixtures.history.store import History
+from fixtures.history.store import History, read_commit
 from fixtures.report.terminal import comparison_block
 from tests.unit.fake_jobs import FakeJobs, ended, experiment, honest, names, noise
 from tests.unit.samples import SPEEDUP, TRAINING
@@ -46,7 +46,7 @@ def worse(of: TrialSpec) -> TrialResult:
 
 
 def past(folder: Path, *, asked: bool = True) -> RunHistory:
-    return RunHistory(History(folder), folder, asked)
+    return RunHistory(History(folder), read_commit(folder), asked)
 
 
 @cache
