@@ -27,6 +27,8 @@ SLOWER = run(*rounds(6.0))
 FASTER = run(*rounds(5.0))
 ALIKE = run(*rounds(5.49))
 WILD = run(*rounds(5.0, step=1.0))
+FEWER_CORES = run(*rounds(5.5), usable_cores=4)
+LOST = run(accuracy=[], failures=(Failure("run", "Infra", "Node worker-2 is gone.", ""),))
 
 
 def named(measured: Run, name: str = "run") -> Named:
@@ -38,32 +40,63 @@ def judged(old: Run, new: Run) -> tuple[Outcome, str]:
     return found.outcome, found.why
 
 
-def test_intervals_that_lie_entirely_below_are_a_regression() -> None:
-    outcome, why = judged(OLD, SLOWER)
+@pytest.mark.parametrize(
+    ("new", "outcome", "why"),
+    [
+        pytest.param(
+            SLOWER,
+            Outcome.REGRESSION,
+            "2 workers: 1.81x, then 1.66x (-8.3%): slower, the intervals do not touch.",
+            id="entirely below",
+        ),
+        pytest.param(
+            FASTER,
+            Outcome.PASS,
+            "2 workers: 1.81x, then 1.99x (+10.0%): faster, the intervals do not touch.",
+            id="entirely above",
+        ),
+        pytest.param(ALIKE, Outcome.PASS, "no difference shown, a loss of 10% is excluded.", id="overlap closely"),
+        pytest.param(WILD, Outcome.INCONCLUSIVE, "no difference shown, but a loss of", id="excludes no great loss"),
+        pytest.param(
+            run(*rounds(6.0, copies=11.4)),
+            Outcome.INCONCLUSIVE,
+            "so did the machine's ceiling, and the share of it did not",
+            id="the ceiling fell alike",
+        ),
+        pytest.param(run(*rounds(7.0, copies=11.4)), Outcome.REGRESSION, "", id="ceiling and share fell"),
+        pytest.param(FEWER_CORES, Outcome.INCONCLUSIVE, "usable cores 8 against 4", id="another machine"),
+        pytest.param(
+            replace(OLD, settings=replace(OLD.settings, collective="ring")),
+            Outcome.INCONCLUSIVE,
+            "--collective auto",
+            id="another setting",
+        ),
+        pytest.param(
+            run(rounds(5.5)[0], settings=SETTINGS),
+            Outcome.INCONCLUSIVE,
+            "one of the runs has no interval",
+            id="one round",
+        ),
+        pytest.param(
+            run(*rounds(5.5), counts=(2, 4)),
+            Outcome.INCONCLUSIVE,
+            "measured in one of the runs only",
+            id="a count more",
+        ),
+        pytest.param(
+            run(accuracy=[measurement(spec(0))], usable_cores=4),
+            Outcome.REGRESSION,
+            "",
+            id="broken work, other machine",
+        ),
+        pytest.param(LOST, Outcome.INFRA, "2 workers: Node worker-2 is gone.", id="a node was lost"),
+    ],
+)
+def test_the_verdict_of_a_later_run(new: Run, outcome: Outcome, why: str) -> None:
+    verdict, reason = judged(OLD, new)
 
-    assert outcome is Outcome.REGRESSION
-    assert why == "2 workers: 1.81x, then 1.66x (-8.3%): slower, the intervals do not touch."
-
-
-def test_intervals_that_lie_entirely_above_pass() -> None:
-    assert judged(OLD, FASTER) == (
-        Outcome.PASS,
-        "2 workers: 1.81x, then 1.99x (+10.0%): faster, the intervals do not touch.",
-    )
-
-
-def test_intervals_that_overlap_closely_pass() -> None:
-    outcome, why = judged(OLD, ALIKE)
-
-    assert outcome is Outcome.PASS
-    assert why.endswith("no difference shown, a loss of 10% is excluded.")
-
-
-def test_an_interval_that_excludes_no_great_loss_is_inconclusive() -> None:
-    outcome, why = judged(OLD, WILD)
-
-    assert outcome is Outcome.INCONCLUSIVE
-    assert "no difference shown, but a loss of" in why
+    assert verdict is outcome
+    assert why in reason
 
 
 def test_a_run_with_an_injected_slowdown_is_marked_wherever_its_figures_are() -> None:
@@ -75,43 +108,6 @@ def test_a_run_with_an_injected_slowdown_is_marked_wherever_its_figures_are() ->
     for made in (make_comparison_page(runs, found), make_comparison_markdown(runs, found)):
         assert "new: INJECTED SLOWDOWN OF 15.0%: each step of the workers was delayed on purpose." in made
         assert "2 workers, new (INJECTED SLOWDOWN OF 15.0%)" in made
-
-
-def test_a_fall_that_the_machines_ceiling_shares_is_the_machines() -> None:
-    outcome, why = judged(OLD, run(*rounds(6.0, copies=11.4)))
-
-    assert outcome is Outcome.INCONCLUSIVE
-    assert "so did the machine's ceiling, and the share of it did not" in why
-
-
-def test_a_fall_of_ceiling_and_share_alike_is_a_regression() -> None:
-    assert judged(OLD, run(*rounds(7.0, copies=11.4)))[0] is Outcome.REGRESSION
-
-
-@pytest.mark.parametrize(
-    ("new", "why"),
-    [
-        (run(*rounds(5.5), usable_cores=4), "usable cores 8 against 4"),
-        (replace(OLD, settings=replace(OLD.settings, collective="ring")), "--collective auto"),
-        (run(rounds(5.5)[0], settings=SETTINGS), "one of the runs has no interval"),
-        (run(*rounds(5.5), counts=(2, 4)), "measured in one of the runs only"),
-    ],
-)
-def test_what_cannot_be_compared_is_inconclusive_and_says_why(new: Run, why: str) -> None:
-    outcome, said = judged(OLD, new)
-
-    assert outcome is Outcome.INCONCLUSIVE
-    assert why in said
-
-
-def test_broken_work_of_the_later_run_is_a_regression_even_on_another_machine() -> None:
-    assert judged(OLD, run(accuracy=[measurement(spec(0))], usable_cores=4))[0] is Outcome.REGRESSION
-
-
-def test_a_later_run_that_the_machine_ended_is_infra() -> None:
-    lost = run(accuracy=[], failures=(Failure("run", "Infra", "Node worker-2 is gone.", ""),))
-
-    assert judged(OLD, lost) == (Outcome.INFRA, "2 workers: Node worker-2 is gone.")
 
 
 def test_other_versions_may_be_what_is_compared_so_they_are_noted_and_nothing_else() -> None:
@@ -147,15 +143,10 @@ def test_each_later_run_is_compared_with_the_first_and_the_worst_decides() -> No
     found = [compare_runs(runs[0], each) for each in runs[1:]]
 
     assert judge_all(found).outcome is Outcome.REGRESSION
-    assert [row[0] for row in tabulate_runs(runs, found).rows] == [
-        "2 workers, old",
-        "2 workers, new",
-        "2 workers, newest",
-    ]
-    assert [row[-2:] for row in tabulate_runs(runs, found).rows] == [
-        ("", "reference"),
-        ("+0.2%", "PASS"),
-        ("-8.3%", "REGRESSION"),
+    assert [(row[0], *row[-2:]) for row in tabulate_runs(runs, found).rows] == [
+        ("2 workers, old", "", "reference"),
+        ("2 workers, new", "+0.2%", "PASS"),
+        ("2 workers, newest", "-8.3%", "REGRESSION"),
     ]
 
 
@@ -171,7 +162,7 @@ def save(folder: Path, measured: Run) -> str:
 
 @pytest.mark.parametrize(
     ("new", "code", "strict"),
-    [(ALIKE, 0, 0), (FASTER, 0, 0), (SLOWER, 1, 1), (run(*rounds(5.5), usable_cores=4), 0, 10)],
+    [(ALIKE, 0, 0), (FASTER, 0, 0), (SLOWER, 1, 1), (FEWER_CORES, 0, 10)],
 )
 def test_the_command_exits_as_the_verdicts_do(
     tmp_path: Path,

@@ -15,7 +15,6 @@ from fixtures.report.frame import CHARACTERS, LINES, frame, make_evidence_row, m
 from fixtures.report.markdown import make_markdown
 from fixtures.report.page import Material, make_page
 from fixtures.report.results import find_measurements, list_files_beside
-from fixtures.report.sentences import explain_nothing_measured
 from fixtures.report.terminal import comparison_block
 from fixtures.report.write import write_reports
 from tests.report.golden import assert_golden, structure
@@ -44,27 +43,15 @@ def real() -> Summary:
     return summarise(recorded(), Spread.load(), SCALING)
 
 
-def test_the_markdown_of_a_run_that_passed(passed: Summary) -> None:
+def test_the_reports_of_a_run_that_passed(passed: Summary, passed_page: str) -> None:
     assert_golden("passed.md", make_markdown(passed))
-
-
-def test_the_markdown_of_a_recorded_run(real: Summary) -> None:
-    assert_golden("recorded.md", make_markdown(real))
-
-
-def test_the_page_of_a_run_that_passed(passed_page: str) -> None:
     assert_golden("passed.html", structure(passed_page))
-
-
-def test_the_page_of_a_recorded_run(real: Summary) -> None:
-    assert_golden("recorded.html", structure(make_page(Material(real, SCALING))))
-
-
-def test_the_terminal_block_of_a_run_that_passed(passed: Summary) -> None:
     assert_golden("passed.txt", comparison_block(passed, seconds=161.0))
 
 
-def test_the_terminal_block_of_a_recorded_run(real: Summary) -> None:
+def test_the_reports_of_a_recorded_run(real: Summary) -> None:
+    assert_golden("recorded.md", make_markdown(real))
+    assert_golden("recorded.html", structure(make_page(Material(real, SCALING))))
     assert_golden("recorded.txt", comparison_block(real))
 
 
@@ -199,7 +186,3 @@ def test_logs_that_another_row_shows_are_not_repeated() -> None:
 
     assert "The logs are in the row of test_first." in row
     assert "died" not in row
-
-
-def test_the_headline_of_a_run_without_measurements_is_in_the_golden_style() -> None:
-    assert explain_nothing_measured([("A.", "B.")]).sentence == "The run ended before its first measurement. INFRA."

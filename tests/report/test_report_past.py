@@ -121,21 +121,13 @@ def test_a_version_that_changed_stands_beside_the_run_that_had_it_first() -> Non
     assert [row[-1] for row in tabulate_history(chronicle(entries)).rows] == ["", "ray 2.61.0", "", ""]
 
 
-def test_what_the_gate_found_is_said_beside_the_plot() -> None:
-    note = "No comparable history yet: 3 of 12 nights."
+def test_what_the_gate_found_is_said_beside_the_plot_and_why_it_found_nothing() -> None:
+    view, note = chronicle([entry(1), entry(2)]), "No comparable history yet: 3 of 12 nights."
 
-    said = describe_history(chronicle([entry(1), entry(2)]), Judgement(1, (DROP,), (note,)), asked=True)
-
-    assert said[-2:] == [DROP.why, note]
-    assert "The regression gate was not asked: --regression does." in describe_history(
-        chronicle([entry(1)]), None, asked=False
-    )
-
-
-def test_a_run_that_was_cut_off_is_not_judged_and_that_is_said() -> None:
-    said = describe_history(chronicle([entry(1), entry(2)]), None, asked=True)
-
-    assert said[-1] == "The regression gate judges whole runs, and this one did not come to its end."
+    assert describe_history(view, Judgement(1, (DROP,), (note,)), asked=True)[-2:] == [DROP.why, note]
+    assert describe_history(view, None, asked=False)[-1] == "The regression gate was not asked: --regression does."
+    cut_off = describe_history(view, None, asked=True)[-1]
+    assert cut_off == "The regression gate judges whole runs, and this one did not come to its end."
 
 
 def test_a_figure_that_never_changes_is_drawn_on_an_axis_that_can_be_read() -> None:

@@ -106,6 +106,7 @@ def test_a_trial_that_is_missing_leaves_nothing_to_compare() -> None:
 def test_a_run_without_any_measurement_names_each_cause_once_and_its_remedy() -> None:
     found = explain_nothing_measured([("No port is free.", "Free one."), ("No port is free.", "Free one.")])
 
+    assert found.sentence == "The run ended before its first measurement. INFRA."
     assert found.why == "No port is free."
     assert found.next == ("Free one.", "Nothing was learnt about speed: run it again once the cause is gone.")
     assert found.outcome is Outcome.INFRA

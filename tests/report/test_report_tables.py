@@ -12,14 +12,10 @@ TABLE = Table("Times & places", ("", "seconds", "why"), (("a|b", "1.5 s", "<slow
 def test_html_is_escaped_and_lies_in_a_named_box_that_can_be_reached_by_keyboard() -> None:
     assert TABLE.html.startswith('<div class="scroll" tabindex="0" role="region" aria-label="Times &amp; places">')
     assert "<td>&lt;slow&gt;</td>" in TABLE.html
-
-
-def test_a_heading_without_text_is_no_heading() -> None:
-    assert '<thead><tr><td></td><th scope="col"' in TABLE.html
+    assert '<thead><tr><td></td><th scope="col"' in TABLE.html, "a heading without text is no heading"
 
 
 def test_a_column_of_numbers_is_flush_right_and_one_of_names_is_not() -> None:
-    assert '<td class="number">1.5 s</td>' in TABLE.html
     assert TABLE.html.count('class="number"') == 3  # two cells and their heading
     assert 'class="number"' not in Table("Versions", ("", "value"), (("numpy", "2.4"),), figures=False).html
 

@@ -125,32 +125,40 @@ def test_a_verdict_that_is_neither_good_nor_bad_is_a_visible_warning(pytester: p
     shown.stdout.fnmatch_lines([f"*{BenchmarkWarning.__name__}: INCONCLUSIVE: 2 workers are *x as fast*"])
 
 
-def test_a_regression_is_one_sentence_and_no_traceback(pytester: pytest.Pytester) -> None:
-    shown = replay(pytester, run(*SLOW))
+@pytest.mark.parametrize(
+    ("measured", "line"),
+    [
+        (run(*SLOW), "REGRESSION: 2 workers are *x as fast as the baseline *: below the 1.50x asked for."),
+        (LOST, "INFRA: Node worker-2 is gone. See the evidence."),
+    ],
+    ids=["regression", "lost cluster"],
+)
+def test_a_failure_is_its_cause_and_remedy_and_no_traceback(
+    pytester: pytest.Pytester, measured: Run, line: str
+) -> None:
+    shown = replay(pytester, measured)
 
-    shown.assert_outcomes(passed=1, failed=1)
-    shown.stdout.fnmatch_lines(["REGRESSION: 2 workers are *x as fast as the baseline *: below the 1.50x asked for."])
+    assert shown.parseoutcomes()["failed"] >= 1
+    shown.stdout.fnmatch_lines([line])
     shown.stdout.no_fnmatch_line("*def judge*")
 
 
-def test_a_lost_cluster_is_its_cause_and_remedy_and_no_traceback(pytester: pytest.Pytester) -> None:
-    shown = replay(pytester, LOST)
+def test_a_run_leaves_its_comparison_on_the_screen_and_every_file_whole(pytester: pytest.Pytester) -> None:
+    measured = run(*FAST)
+    shown = replay(pytester, measured)
 
-    shown.stdout.fnmatch_lines(["INFRA: Node worker-2 is gone. See the evidence."])
-    shown.stdout.no_fnmatch_line("*def judge*")
-
-
-def test_the_comparison_is_on_the_screen(pytester: pytest.Pytester) -> None:
-    replay(pytester, run(*FAST)).stdout.fnmatch_lines(
-        ["*PASS*baseline against Ray Train*", "*speedup of the training*"]
-    )
-
-
-def test_every_file_lies_in_the_reports_folder_and_no_half_one_beside_it(pytester: pytest.Pytester) -> None:
-    replay(pytester, run(*FAST))
-
+    shown.stdout.fnmatch_lines(["*PASS*baseline against Ray Train*", "*speedup of the training*"])
     assert left(pytester) == FILES
-    assert not list((pytester.path / "out").glob(".partial*"))
+    out = pytester.path / "out"
+    assert not list(out.glob(".partial*"))
+    assert Run.from_json((out / "results" / "measurements.json").read_text()) == measured
+    benchmarks = json.loads((out / "benchmark.json").read_text())["benchmarks"]
+    times = {each["extra_info"]["workers"]: each["stats"]["data"] for each in benchmarks}
+    assert times == {0: pytest.approx([10.0] * 3), 2: pytest.approx([5.51, 5.52, 5.53])}
+    properties = {each.get("name"): each.get("value") for each in ET.parse(out / "junit.xml").iter("property")}
+    assert properties["verdict"] == Outcome.PASS.value
+    assert float(properties["speedup"] or 0) == pytest.approx(1.8116, abs=1e-3)
+    assert float(properties["accuracy"] or 0) == 0.986
 
 
 def test_a_run_with_an_injected_slowdown_says_so_everywhere_and_is_not_kept_in_the_history(
@@ -175,32 +183,6 @@ def test_a_run_that_failed_leaves_the_files_it_has_the_figures_for(pytester: pyt
 
     assert {"report.html", "junit.xml", "results/measurements.json"} <= left(pytester)
     assert not left(pytester) & {"results/baseline_results.json", "results/comparison.json"}
-
-
-def test_the_measurements_that_are_left_say_the_same_again(pytester: pytest.Pytester) -> None:
-    measured = run(*FAST)
-    replay(pytester, measured)
-
-    assert Run.from_json((pytester.path / "out" / "results" / "measurements.json").read_text()) == measured
-
-
-def test_pytest_benchmarks_file_holds_the_training_time_of_every_round(pytester: pytest.Pytester) -> None:
-    replay(pytester, run(*FAST))
-
-    benchmarks = json.loads((pytester.path / "out" / "benchmark.json").read_text())["benchmarks"]
-    times = {each["extra_info"]["workers"]: each["stats"]["data"] for each in benchmarks}
-    assert times[0] == pytest.approx([10.0] * 3)
-    assert times[2] == pytest.approx([5.51, 5.52, 5.53])
-
-
-def test_junit_and_html_hold_the_figures(pytester: pytest.Pytester) -> None:
-    replay(pytester, run(*FAST))
-
-    out = pytester.path / "out"
-    properties = {each.get("name"): each.get("value") for each in ET.parse(out / "junit.xml").iter("property")}
-    assert properties["verdict"] == Outcome.PASS.value
-    assert float(properties["speedup"] or 0) == pytest.approx(1.8116, abs=1e-3)
-    assert float(properties["accuracy"] or 0) == 0.986
 
 
 def rows(pytester: pytest.Pytester) -> dict[str, dict[str, Any]]:

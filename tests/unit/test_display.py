@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -58,6 +57,13 @@ def test_a_live_line_is_overwritten_and_one_that_stays_ends_it() -> None:
         "[0:00] accuracy 1/2  baseline  building the graph",
         "[0:12] accuracy 1/2  baseline  building the graph  (12 s)\n",
     ]
+
+
+def test_a_display_that_showed_no_trial_ends_without_a_word() -> None:
+    screen = Screen(live=True)
+    screen.display.end()
+
+    assert screen.written == ""
 
 
 def test_a_live_line_never_wraps() -> None:
@@ -114,15 +120,6 @@ def test_a_trial_that_takes_longer_than_expected_has_nothing_left_and_not_less()
 )
 def test_every_event_has_words(event: dict[str, object], text: str) -> None:
     assert describe(event) == text
-
-
-def test_the_display_writes_only_what_it_is_given_a_pen_for() -> None:
-    pen: list[str] = []
-    write: Callable[[str], None] = pen.append
-
-    Display(write, live=True).end()
-
-    assert pen == []
 
 
 def test_two_threads_do_not_write_at_once() -> None:
