@@ -35,7 +35,7 @@ def leave(place: Path, name: str, lease: Lease | None) -> Path:
 
 
 def extra(provider: LocalProvider) -> dict[str, object]:
-    return {**provider._shape(), "dashboard": "http://127.0.0.1:1", "token": "s3cret", "nodes": ["worker-1"]}
+    return {**provider.shape(), "dashboard": "http://127.0.0.1:1", "token": "s3cret", "nodes": ["worker-1"]}
 
 
 def of_process_one(*, kept: bool = False) -> Lease:

@@ -13,23 +13,21 @@ import pytest
 
 from fixtures.clusters.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
 from fixtures.clusters.local import provider as local
-from fixtures.clusters.local.monitoring import Monitors
+from fixtures.clusters.local.environment import cluster_environment, python_at
 from fixtures.clusters.local.provider import LocalProvider
 from fixtures.clusters.ray_state import parse_nodes
 from fixtures.clusters.training_environment import UNWATCHED, trainer_digest
 from fixtures.errors import InfraError
 from fixtures.system import processes
+from fixtures.system.paths import IMAGE
 from fixtures.system.resources import GIB, Machine
 from trainer.cgroup import cpu_quota, memory_left
 
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=8 * GIB, disk=50 * GIB)
 
 
-def provider(
-    machine: Machine, workers: int = 2, places: tuple[Path, ...] = (Path("/tmp"),), image: Path | None = None
-) -> LocalProvider:
-    made = LocalProvider(workers, 1, {}, places=places, read=lambda place: machine)
-    return made if image is None else LocalProvider(workers, 1, {}, places=places, image=image)
+def provider(machine: Machine, workers: int = 2, places: tuple[Path, ...] = (Path("/tmp"),)) -> LocalProvider:
+    return LocalProvider(workers, 1, {}, places=places, read=lambda place: machine)
 
 
 def put(root: Path, files: dict[str, str]) -> Path:
@@ -154,13 +152,11 @@ def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_i
     tmp_path: Path,
 ) -> None:
     image = put(tmp_path, {"trainer/__init__.py": "", "trainer/a.py": "1", "data/mnist.npz": "x"})
-    digests = [trainer_digest(image)]
-    put(image, {"trainer/a.py": "2"})
-    digests.append(trainer_digest(image))
-    put(image, {"data/mnist.npz": "y"})
-    digests.append(trainer_digest(image))
+    digests = {trainer_digest(image)}
+    for changed in ({"trainer/a.py": "2"}, {"data/mnist.npz": "y"}):
+        digests.add(trainer_digest(put(image, changed)))
 
-    assert len(set(digests)) == 3
+    assert len(digests) == 3
     (image / "data/mnist.npz").unlink()
     with pytest.raises(InfraError, match=r"mnist\.npz cannot be read"):
         trainer_digest(image)
@@ -174,19 +170,21 @@ def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_i
     ],
 )
 def test_a_kept_cluster_that_does_not_fit_is_passed_over_with_a_reason_and_left_alone(
-    tmp_path: Path, nodes: list[str], cpus: int, why: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: list[str], cpus: int, why: str
 ) -> None:
     made = provider(ROOMY, workers=2, places=(tmp_path,))
     run = tmp_path / f"{processes.PREFIX}kept"
     run.mkdir()
-    shape = made._shape() | {"nodes": nodes, "cpus_per_worker": cpus}
+    shape = made.shape() | {"nodes": nodes, "cpus_per_worker": cpus}
     kept = processes.Lease(pid=2**22 - 1, started=1.0, kept=True, extra=shape)  # of a process that does not exist
     processes.write_lease(run, kept)
     said: list[str] = []
 
-    assert made._adopt(said.append) is None
+    monkeypatch.setattr(processes, "make_run", lambda places: pytest.fail("starts a new one"))
+    with pytest.raises(pytest.fail.Exception, match="starts a new one"):
+        made.up(said.append)
 
-    assert said == [f"the kept cluster in {run} {why}; it stays untouched"]
+    assert said[0] == f"the kept cluster in {run} {why}; it stays untouched"
     assert processes.read_lease(run) == kept
 
 
@@ -209,7 +207,7 @@ def test_the_clusters_environment_has_nothing_of_the_users_but_a_few_names(tmp_p
     run = tmp_path / "rte-1"
     run.mkdir()
 
-    ours = LocalProvider(1, 1, theirs)._environment(run, "token")
+    ours = cluster_environment(theirs, run, "token", IMAGE, monitored=False)
 
     assert set(ours) & set(theirs) == {
         "PATH", "LANG", "LC_ALL", "USER", "HOME", "TMPDIR", "RAY_AUTH_TOKEN", "PYTHONPATH",
@@ -221,16 +219,11 @@ def test_the_clusters_environment_has_nothing_of_the_users_but_a_few_names(tmp_p
     assert ours[processes.TAG] == "rte-1"
 
 
-@pytest.mark.parametrize(("monitors", "quiet"), [(None, True), (Monitors("/usr/bin"), False)])
-def test_rays_dashboard_measures_seldom_unless_somebody_draws_it(
-    tmp_path: Path, monitors: Monitors | None, quiet: bool
-) -> None:
-    run = tmp_path / "rte-1"
-    run.mkdir()
+@pytest.mark.parametrize("monitored", [False, True])
+def test_rays_dashboard_measures_seldom_unless_somebody_draws_it(tmp_path: Path, monitored: bool) -> None:
+    ours = cluster_environment({}, tmp_path, "token", IMAGE, monitored=monitored)
 
-    ours = LocalProvider(1, 1, {}, monitors=monitors)._environment(run, "token")
-
-    assert all((name in ours) is quiet for name in UNWATCHED)
+    assert all((name in ours) is not monitored for name in UNWATCHED)
 
 
 def test_evidence_is_the_ends_of_logs_without_the_token_and_within_bounds(tmp_path: Path) -> None:
@@ -284,7 +277,7 @@ def test_python_at_a_path_with_spaces_is_reached_by_a_link_without(
     run = tmp_path / "run"
     run.mkdir()
 
-    assert local._python(run) == run / "python" / "bin" / "python"
+    assert python_at(run) == run / "python" / "bin" / "python"
     assert (run / "python").readlink() == prefix
 
 
