@@ -82,9 +82,8 @@ def test_a_baseline_runs_in_a_pod_like_a_workers_and_a_driver_on_the_head(
 ) -> None:
     code = (
         "import os, sys\n"
-        "from trainer.training import _cpu_quota\n"
-        "from pathlib import Path\n"
-        "print('HOST', os.uname().nodename, 'USER', os.getuid(), 'QUOTA', _cpu_quota(Path('/sys/fs/cgroup')))\n"
+        "from trainer.cgroup import cpu_quota\n"
+        "print('HOST', os.uname().nodename, 'USER', os.getuid(), 'QUOTA', cpu_quota())\n"
         "print('RAY' if 'ray' in sys.modules else 'NO RAY')"
     )
     (on_worker, ray), (on_head, _) = run(cluster, code, cpus=1)[-2:], run(cluster, code, cpus=0)[-2:]
