@@ -23,7 +23,7 @@ MNIST = Path(__file__).parent.parent / "data" / "mnist.npz"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line; exits with code 2 and one sentence when it is wrong."""
+    """Parse the command line; exit with code 2 and one sentence when it is wrong."""
     parser = argparse.ArgumentParser(prog="trainer", description=__doc__)
     parser.add_argument("--workers", type=int, required=True, help="0: no Ray; N: Ray Train workers")
     parser.add_argument("--copies", type=int, default=1, help="with --workers 0: independent baselines at once")
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
 
         # Copies would all speak as rank 0 of this trial: only its beginning and end are told.
         own = _without(_without(arguments, "--copies"), "--monitor")
-        own = [each for each in own if each != "--wait-for-start"]
+        own = [argument for argument in own if argument != "--wait-for-start"]
         return copies.run(own, options.copies, options.cpus, options.timeout, marks, show)
     work = Work(
         seed=options.seed,
@@ -124,15 +124,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _without(arguments: Sequence[str], flag: str) -> list[str]:
-    """The arguments without a flag and its value, in either spelling."""
+    """Return the arguments without a flag and its value, in either spelling."""
     kept, skip = [], False
-    for each in arguments:
-        if skip or each.startswith(flag + "="):
-            skip = False
-        elif each == flag:
-            skip = True
-        else:
-            kept.append(each)
+    for argument in arguments:
+        if not skip and argument != flag and not argument.startswith(flag + "="):
+            kept.append(argument)
+        skip = argument == flag and not skip
     return kept
 
 

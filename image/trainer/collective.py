@@ -24,7 +24,7 @@ class Collective(Protocol):
     name: str
 
     def all_reduce(self, vector: Any) -> Any:
-        """The sum of every rank's vector, as a tensor of the same shape."""
+        """Return the sum of every rank's vector, as a tensor of the same shape."""
         ...
 
     def barrier(self) -> None:
@@ -32,7 +32,7 @@ class Collective(Protocol):
         ...
 
     def gather(self, data: bytes) -> list[bytes]:
-        """What every rank gave, by rank."""
+        """Return what every rank gave, by rank."""
         ...
 
     def timed_by(self, stopwatch: Stopwatch) -> bool:
@@ -50,22 +50,22 @@ class Alone:
     name = "none"
 
     def all_reduce(self, vector: Any) -> Any:
-        """The vector itself."""
+        """Return the vector itself."""
         return vector
 
     def barrier(self) -> None:
-        """Nobody to wait for."""
+        """Return at once."""
 
     def gather(self, data: bytes) -> list[bytes]:
-        """Its own alone."""
+        """Return its own alone."""
         return [data]
 
     def timed_by(self, stopwatch: Stopwatch) -> bool:
-        """There is no sum."""
+        """Refuse: there is no sum."""
         return False
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 class TensorFlowCollective:
@@ -95,15 +95,15 @@ class TensorFlowCollective:
         )
 
     def all_reduce(self, vector: Any) -> Any:
-        """The sum, by TensorFlow's collective executor."""
+        """Return the sum, by TensorFlow's collective executor."""
         return self._reduce(vector, instance=1 if vector.dtype == tf.float32 else 3)
 
     def barrier(self) -> None:
-        """A reduction of one number."""
+        """Reduce one number."""
         self._barrier().numpy()
 
     def gather(self, data: bytes) -> list[bytes]:
-        """By two reductions, each an instance of its own."""
+        """Gather by two reductions, each an instance of its own."""
         instances = itertools.count(4)
         return gathered(data, self._rank, self._world_size, lambda each: self._sum_of(each, next(instances)))
 
@@ -113,11 +113,11 @@ class TensorFlowCollective:
         return total
 
     def timed_by(self, stopwatch: Stopwatch) -> bool:
-        """The sum is made inside TensorFlow's graph, where no clock of ours is."""
+        """Refuse: the sum is made inside TensorFlow's graph, where no clock of ours is."""
         return False
 
     def close(self) -> None:
-        """TensorFlow's server ends with the process."""
+        """Do nothing: TensorFlow's server ends with the process."""
 
 
 class OwnCollective:
@@ -137,22 +137,22 @@ class OwnCollective:
         self._sum: Callable[[Vector], Vector] = shared.all_reduce if shared else ring.all_reduce
 
     def timed_by(self, stopwatch: Stopwatch) -> bool:
-        """Two readings of a clock around each call out of the graph."""
+        """Read a clock before and after each call out of the graph."""
         self._sum = stopwatch.around(self._sum)
         return True
 
     def all_reduce(self, vector: Any) -> Any:
-        """The sum, by a call out of the graph; stateful, so that no call is merged or skipped."""
+        """Return the sum, by a call out of the graph; stateful, so that no call is merged or skipped."""
         total = tf.numpy_function(self._sum, [vector], vector.dtype, stateful=True)
         total.set_shape(vector.shape)
         return total
 
     def barrier(self) -> None:
-        """A byte for each rank goes round."""
+        """Wait on the ring."""
         self._ring.barrier()
 
     def gather(self, data: bytes) -> list[bytes]:
-        """On the ring."""
+        """Gather on the ring."""
         return self._ring.gather(data)
 
     def close(self) -> None:
@@ -161,16 +161,10 @@ class OwnCollective:
 
 
 class Delayed:
-    """Another collective that sleeps after each sum: a slowdown that is asked for, to see it caught.
+    """Another collective that sleeps after each sum: a slowdown on purpose, to see it detected.
 
     It sleeps the given share of the time since it last woke up, so that each step takes so much longer.
     Waiting costs no CPU, which the other rank may need.
-
-    Args:
-        inner: does the work.
-        share: of a step's time.
-        clock: seconds; injectable for tests.
-        sleep: takes seconds; injectable for tests.
     """
 
     def __init__(
@@ -191,43 +185,36 @@ class Delayed:
         return vector
 
     def all_reduce(self, vector: Any) -> Any:
-        """The inner collective's sum, later."""
+        """Return the inner collective's sum, later."""
         total = tf.numpy_function(self.pause, [self._inner.all_reduce(vector)], vector.dtype, stateful=True)
         total.set_shape(vector.shape)
         return total
 
     def barrier(self) -> None:
-        """The inner barrier; the time before it, such as an evaluation's, belongs to no step."""
+        """Wait at the inner barrier; the time before it, such as an evaluation's, belongs to no step."""
         self._inner.barrier()
         self._awake = self._clock()
 
     def gather(self, data: bytes) -> list[bytes]:
-        """The inner collective's, not delayed."""
+        """Gather without a delay."""
         return self._inner.gather(data)
 
     def timed_by(self, stopwatch: Stopwatch) -> bool:
-        """The inner sum, without the delay."""
+        """Time the inner sum, without the delay."""
         return self._inner.timed_by(stopwatch)
 
     def close(self) -> None:
-        """As the inner collective."""
+        """Close the inner collective."""
         self._inner.close()
 
 
 def connect(
     name: str, rank: int, world_size: int, largest_bytes: int, environ: Mapping[str, str] = os.environ
 ) -> Collective:
-    """The collective of this name among the ranks that TF_CONFIG lists; Alone when there is one rank.
+    """Return the collective of this name among the ranks that TF_CONFIG lists; Alone when there is one rank.
 
-    Args:
-        name: of NAMES; "auto" is the memory where a few ranks share one, else the ring.
-        rank: this rank.
-        world_size: how many there are.
-        largest_bytes: of any vector that will be added up.
-        environ: has TF_CONFIG.
-
-    Raises:
-        NoSharedMemoryError: "memory" was asked for, and the ranks have none.
+    "auto" is the memory where a few ranks share one, else the ring; `largest_bytes` is the size of the largest
+    vector that will be added up. Raises NoSharedMemoryError when "memory" is asked for and the ranks have none.
     """
     if world_size == 1:
         return Alone()

@@ -48,23 +48,18 @@ class Copy:
 
 
 def run(
-    arguments: Sequence[str],
-    copies: int,
-    cpus: int,
-    timeout: float,
-    marks: dict[str, float],
-    progress: Progress,
+    arguments: Sequence[str], copies: int, cpus: int, timeout: float, marks: dict[str, float], progress: Progress
 ) -> tuple[RankRecord, ...]:
-    """Run `copies` baselines with these arguments at the same time; their records, numbered as ranks."""
+    """Run `copies` baselines with these arguments at the same time; return their records, numbered as ranks."""
     progress({"phase": "ray"})
     ray.init(address="auto", configure_logging=False)
     marks["ray"] = time.time()
     progress({"phase": "build"})
     actor = ray.remote(num_cpus=cpus, scheduling_strategy="SPREAD")(Copy)
     started = [actor.remote(list(arguments)) for _ in range(copies)]
-    ray.get([each.ready.remote() for each in started], timeout=BUILD_SECONDS)
+    ray.get([copy.ready.remote() for copy in started], timeout=BUILD_SECONDS)
     marks["build"] = time.time()
     progress({"phase": "train", "copies": copies})
-    records: list[RankRecord] = ray.get([each.go.remote(timeout) for each in started], timeout=timeout + 30)
+    records: list[RankRecord] = ray.get([copy.go.remote(timeout) for copy in started], timeout=timeout + 30)
     marks["train"] = time.time()
     return tuple(dataclasses.replace(record, rank=number) for number, record in enumerate(records))

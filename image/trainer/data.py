@@ -28,7 +28,7 @@ class Mnist:
 
 
 def load(path: Path) -> Mnist:
-    """The archive at `path`. Raises DamagedDataError that names the file, the expected and the actual hash."""
+    """Load the archive at `path`. Raises DamagedDataError that names the file, the expected and the actual hash."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -82,15 +82,15 @@ class Figures:
         return True
 
     def _end_others(self, at: float) -> None:
-        """One trial runs at a time: a killed one has not said that it ended."""
-        for each in self._trials.values():
-            each.ended = each.ended or at
+        """End the trials before a new one: a killed one has not said that it ended."""
+        for trial in self._trials.values():
+            trial.ended = trial.ended or at
 
     def report(self, gauge: Gauge, now: float) -> None:
-        """Every figure as it is now; trials that ended long ago are forgotten."""
-        self._trials = {
-            name: each for name, each in self._trials.items() if each.ended is None or now - each.ended < LINGER_SECONDS
-        }
+        """Report every figure as it is now, and forget trials that ended long ago."""
+        for name, trial in list(self._trials.items()):
+            if trial.ended is not None and now - trial.ended >= LINGER_SECONDS:
+                del self._trials[name]
         for name, metric, value, tags in self._values():
             gauge(f"e2e_{metric}", value, {"trial": name, **tags})
 
@@ -109,7 +109,7 @@ class Figures:
 
 
 def ray_gauges() -> Gauge:
-    """Ray's own gauges, one for each figure; connects to the cluster that this process is a job of."""
+    """Return Ray's own gauges, one for each figure; connects to the cluster that this process is a job of."""
     import ray  # noqa: PLC0415 - what reads the tables above needs no Ray
     from ray.util import metrics  # noqa: PLC0415
 
@@ -122,14 +122,14 @@ def ray_gauges() -> Gauge:
 
 
 def own_address() -> str:
-    """The address of this node, as the other nodes reach it."""
+    """Return the address of this node, as the other nodes reach it."""
     from ray.util import get_node_ip_address  # noqa: PLC0415
 
     return str(get_node_ip_address())
 
 
 def serve(channel: socket.socket, gauge: Gauge, clock: Callable[[], float] = time.time) -> Iterator[None]:
-    """Listen, and report at each tick and as soon as something was heard; yields after each report."""
+    """Listen, and report at each tick and as soon as something was heard; yield after each report."""
     figures = Figures()
     channel.settimeout(TICK_SECONDS)
     while True:

@@ -20,13 +20,13 @@ NUMBERS = 1 << 16
 
 
 def hardware(root: Path = Path("/")) -> Hardware:
-    """The machine of this process, as its own system shows it."""
+    """Return the machine of this process, as its own system shows it."""
     memory = min(_memory(root), memory_limit(root) or _memory(root))
     return Hardware(_cpu(root), platform.machine(), os.cpu_count() or 1, round(memory / GIB))
 
 
 def calibrate() -> float:
-    """Seconds of a fixed computation on one thread; the median of a few goes, 0.1 to 0.2 s in all.
+    """Return the seconds of a fixed computation on one thread; the median of a few goes, 0.1 to 0.2 s in all.
 
     It multiplies, adds and takes square roots over numbers that fit into a core's cache, without BLAS, which
     would start threads, and without TensorFlow, whose next version is one of the things that may change the

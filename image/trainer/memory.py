@@ -36,12 +36,7 @@ class NoSharedMemoryError(RuntimeError):
 
 
 class Memory:
-    """Slots that every rank of a ring has mapped.
-
-    Args:
-        ring: has the barrier.
-        mapped: SETS x world size slots.
-    """
+    """SETS x world size slots that every rank of a ring has mapped."""
 
     def __init__(self, ring: Ring, mapped: mmap.mmap) -> None:
         self._ring = ring
@@ -49,7 +44,7 @@ class Memory:
         self._turn = 0
 
     def all_reduce(self, vector: Vector) -> Vector:
-        """The sum of every rank's vector. Raises LostRankError, and ValueError for a vector larger than a slot."""
+        """Return the sum of every rank's vector. Raises LostRankError, or ValueError for one larger than a slot."""
         slots = self._slots[self._turn][:, : vector.nbytes].view(vector.dtype)
         self._turn = (self._turn + 1) % SETS
         slots[self._ring.rank] = vector
@@ -62,7 +57,7 @@ class Memory:
 
 
 def shared(ring: Ring, slot_bytes: int, folder: Path = TMPFS) -> Memory | None:
-    """Memory that all ranks of this ring share, with slots of at least so many bytes; None when they cannot.
+    """Return memory that all ranks of this ring share, with slots of at least so many bytes; None when they cannot.
 
     They cannot where they run on several hosts, or in containers with memories of their own. Whether they do is
     tried, not guessed: rank 0 makes a file with a random content, and every rank looks for it.
@@ -84,7 +79,7 @@ def shared(ring: Ring, slot_bytes: int, folder: Path = TMPFS) -> Memory | None:
 
 
 def _make(folder: Path, size: int, nonce: bytes) -> tuple[str, mmap.mmap | None]:
-    """A file of `size` bytes, really there, and its mapping; "" and None where there is no room or no folder."""
+    """Make a file of `size` bytes, really there, and its mapping; "" and None where there is no room or no folder."""
     try:
         number, name = tempfile.mkstemp(prefix="ray-train-e2e-", dir=folder)
     except OSError:
@@ -101,7 +96,7 @@ def _make(folder: Path, size: int, nonce: bytes) -> tuple[str, mmap.mmap | None]
 
 
 def _open(file: Path, size: int, nonce: bytes) -> mmap.mmap | None:
-    """The mapping of rank 0's file; None when it is not there, or is somebody else's."""
+    """Return the mapping of rank 0's file; None when it is not there, or is somebody else's."""
     try:
         with file.open("r+b") as opened:
             if opened.read(NONCE_BYTES) != nonce:
@@ -112,7 +107,7 @@ def _open(file: Path, size: int, nonce: bytes) -> mmap.mmap | None:
 
 
 def _aligned(like: NDArray[Any]) -> Any:
-    """An array of this shape and type, not filled."""
+    """Return an array of this shape and type, not filled."""
     raw = np.empty(like.nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + like.nbytes].view(like.dtype).reshape(like.shape)

@@ -32,7 +32,7 @@ PHILOX, PHILOX_NUMBERS = 1, 4  # TensorFlow's number for the generator; what it 
 
 
 def initial_weights(seed: int) -> NDArray[np.float32]:
-    """Glorot-uniform kernels (Glorot & Bengio 2010) and zero biases as one vector of PARAMETERS floats."""
+    """Return Glorot-uniform kernels (Glorot & Bengio 2010) and zero biases as one vector of PARAMETERS floats."""
     random = np.random.default_rng(seed)
     tensors = []
     for shape in SHAPES:
@@ -46,7 +46,7 @@ def initial_weights(seed: int) -> NDArray[np.float32]:
 
 
 def dropout_mask(seed: int, step: Any, positions: slice) -> Any:
-    """Factors (positions, HIDDEN) for the hidden layer, keyed by (seed, step) and a sample's position.
+    """Return factors (positions, HIDDEN) for the hidden layer, keyed by (seed, step) and a sample's position.
 
     Every sample of a global batch meets the same mask, whoever trains on it: these are the rows `positions` of
     what tf.random.stateless_uniform draws for the whole batch. The generator counts, four numbers a count
@@ -61,7 +61,7 @@ def dropout_mask(seed: int, step: Any, positions: slice) -> Any:
 
 
 def logits(weights: Any, images: Any, mask: Any | None = None) -> Any:
-    """Scores (batch, 10) of images (batch, 28, 28, 1); without a mask nothing is dropped."""
+    """Return scores (batch, 10) of images (batch, 28, 28, 1); without a mask nothing is dropped."""
     split = zip(tf.split(weights, SIZES), SHAPES, strict=True)
     conv1, bias1, conv2, bias2, dense, bias3, softmax, bias4 = (tf.reshape(part, shape) for part, shape in split)
     hidden = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(images, conv1, 1, "VALID"), bias1))
@@ -75,14 +75,14 @@ def logits(weights: Any, images: Any, mask: Any | None = None) -> Any:
 
 
 def loss(weights: Any, images: Any, labels: Any, mask: Any, batch_size: int) -> Any:
-    """This rank's share of the global batch's mean cross-entropy: shares and their gradients add up."""
+    """Return this rank's share of the global batch's mean cross-entropy: shares and their gradients add up."""
     scores = logits(weights, images, mask)
     entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, scores)
     return tf.reduce_sum(entropy) / batch_size
 
 
 def sketch(vector: NDArray[np.floating[Any]], projections: int = 32) -> tuple[tuple[float, ...], ...]:
-    """Random +-1 projections of each weight tensor in a flat vector, scaled to keep Euclidean length.
+    """Return random +-1 projections of each weight tensor in a flat vector, scaled to keep Euclidean length.
 
     Two vectors' sketches differ by as much as the vectors do (Achlioptas 2003; within about 25 % with
     32 projections), so that two processes can be compared without moving 225,034 numbers through a log.
@@ -92,4 +92,4 @@ def sketch(vector: NDArray[np.floating[Any]], projections: int = 32) -> tuple[tu
         signs = np.random.default_rng(number).integers(0, 2, (projections, size), np.int8) * 2.0 - 1.0
         rows.append(tuple((signs @ vector[start : start + size].astype(np.float64)) / math.sqrt(projections)))
         start += size
-    return tuple(tuple(float(each) for each in row) for row in rows)
+    return tuple(tuple(map(float, row)) for row in rows)

@@ -17,7 +17,7 @@ def show(event: Mapping[str, object]) -> None:
 
 
 def parse(line: str) -> dict[str, object] | None:
-    """The event in a line of a job's log, whatever a cluster put before it; None when there is none."""
+    """Return the event in a line of a job's log, whatever a cluster put before it; None when there is none."""
     _, found, body = line.partition(MARKER + " ")
     if not found:
         return None

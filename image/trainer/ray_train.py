@@ -35,11 +35,8 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
     """Train with N Ray Train workers and return what each of them hands over, by rank."""
     progress({"phase": "ray"})
     os.environ.update(RAY_TRAIN)
-    ray.init(
-        address="auto",
-        configure_logging=False,
-        runtime_env={"worker_process_setup_hook": "trainer.deferred.defer"},
-    )
+    hook = {"worker_process_setup_hook": "trainer.deferred.defer"}
+    ray.init(address="auto", configure_logging=False, runtime_env=hook)
     marks["ray"] = time.time()
     progress({"phase": "workers"})
     with TemporaryDirectory(prefix="storage-") as storage:
@@ -47,9 +44,7 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
             _worker,
             train_loop_config={"work": asdict(work)},
             scaling_config=ScalingConfig(
-                num_workers=workers,
-                resources_per_worker={"CPU": work.threads},
-                placement_strategy="SPREAD",
+                num_workers=workers, resources_per_worker={"CPU": work.threads}, placement_strategy="SPREAD"
             ),
             run_config=RunConfig(
                 storage_path=storage,
@@ -64,7 +59,7 @@ def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -
 
 
 def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
-    """A rank; Ray Train hands back what rank 0 returns, which is what all of them hand over."""
+    """Train as a rank; Ray Train hands back what rank 0 returns, which is the records of all."""
     marks = {"worker": time.time()}
     deferred.restore()
     deferred.import_tensorflow()
@@ -75,14 +70,9 @@ def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
     rank, world_size = context.get_world_rank(), context.get_world_size()
     work = Work(**config["work"])
     say = show if rank == 0 else _say_nothing
+    progress = Telemetry(work.monitor, work.trial).of_rank(rank, world_size, work.batch_size, say)
     try:
-        return training.train(
-            work,
-            rank=rank,
-            world_size=world_size,
-            marks=marks,
-            progress=Telemetry(work.monitor, work.trial).of_rank(rank, world_size, work.batch_size, say),
-        )
+        return training.train(work, rank, world_size, marks, progress)
     except Exception as error:
         traceback.print_exc()
         # The driver has no TensorFlow, and could not even unpickle one of its exceptions.
@@ -90,4 +80,4 @@ def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
 
 
 def _say_nothing(event: Mapping[str, object]) -> None:
-    """Rank 0 speaks for all."""
+    """Leave it to rank 0."""

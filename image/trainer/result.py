@@ -47,12 +47,7 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Probe:
-    """Twenty plain SGD updates from the trial's initial weights, to compare with another process.
-
-    Attributes:
-        gradient: random projections of the first step's reduced gradient, one list per weight tensor.
-        weights: the same projections of the change of the weights after all updates.
-    """
+    """Random projections of the first gradient and of the weights' change over twenty plain SGD updates."""
 
     gradient: tuple[tuple[float, ...], ...]
     weights: tuple[tuple[float, ...], ...]
@@ -60,11 +55,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class ComputeResources:
-    """The means that one rank had: they must be equal on both sides.
+    """What one rank computed with: it must be equal on both sides.
 
     Attributes:
         intra_threads: TensorFlow's threads inside an operation, as TensorFlow reports them.
-        inter_threads: TensorFlow's threads across operations, likewise.
         cores: cores that the process may run on (affinity).
         quota: CPUs by cgroup quota; None where there is none.
         niceness: priority by which the kernel shares a core; Ray gives its workers 15 unless told otherwise.
@@ -81,14 +75,7 @@ class ComputeResources:
 
 @dataclass(frozen=True)
 class Hardware:
-    """The machine that a rank ran on, by what is soldered in or allotted, not by what is installed.
-
-    Attributes:
-        cpu: the processor's name, as the system has it.
-        architecture: such as x86_64.
-        cores: of the machine, whether or not this process may use them.
-        memory_gib: of the machine or, where it is less, of the cgroup; whole GiB.
-    """
+    """The machine that a rank ran on; its memory is the cgroup's where that is less."""
 
     cpu: str
     architecture: str
@@ -153,24 +140,24 @@ class TrialResult:
 
     @property
     def train_seconds(self) -> float:
-        """Training-loop clock: the slowest rank counts. Raises BrokenResultError without epochs or ranks."""
+        """Return the slowest rank's training-loop time. Raises BrokenResultError without epochs or ranks."""
         _require_epochs(self.ranks)
         return max(sum(epoch.seconds for epoch in rank.epochs) for rank in self.ranks)
 
     @property
     def accuracy(self) -> float | None:
-        """Of rank 0 after the last epoch; None when it was not evaluated."""
+        """Return rank 0's accuracy after the last epoch; None when it was not evaluated."""
         return self.ranks[0].epochs[-1].accuracy
 
 
 def encode(result: TrialResult) -> str:
-    """The result line: marker, length in bytes, SHA-256, JSON."""
+    """Return the result line: marker, length in bytes, SHA-256, JSON."""
     body = json.dumps(asdict(result), separators=(",", ":"), allow_nan=False)
     return f"{MARKER} {len(body)} {hashlib.sha256(body.encode()).hexdigest()} {body}"
 
 
 def decode(log: str) -> TrialResult:
-    """The result in a job's complete log. Raises BrokenResultError when it is absent, damaged or incomplete."""
+    """Return the result in a job's complete log. Raises BrokenResultError when it is absent, damaged or incomplete."""
     lines = [line for line in log.splitlines() if line.startswith(MARKER + " ")]
     if len(lines) != 1:
         raise BrokenResultError(f"expected one {MARKER} line in the job's log, found {len(lines)}")
@@ -188,7 +175,7 @@ def decode(log: str) -> TrialResult:
 
 
 def _require_epochs(ranks: tuple[RankRecord, ...]) -> None:
-    """A rank without epochs must not count as one that took 0 s."""
+    """Refuse a rank without epochs: it must not count as one that took 0 s."""
     if not ranks:
         raise BrokenResultError("no rank reported its work: the trial has no training time")
     for rank in ranks:
@@ -197,7 +184,7 @@ def _require_epochs(ranks: tuple[RankRecord, ...]) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """JSON without NaN and infinities, which are no figures. Raises BrokenResultError."""
+    """Parse JSON without NaN and infinities, which are no figures. Raises BrokenResultError."""
 
     def refuse(constant: str) -> None:
         raise BrokenResultError(f"{constant} is not a figure")
@@ -209,7 +196,7 @@ def parse_json(text: str) -> Any:
 
 
 def from_dict(kind: type[T], value: object, at: str = "") -> T:
-    """A dataclass of `kind` from parsed JSON. Raises BrokenResultError that names a missing or mistyped figure."""
+    """Build a dataclass from parsed JSON. Raises BrokenResultError that names a missing or mistyped figure."""
     return typing.cast("T", _build(kind, value, at or kind.__name__))
 
 

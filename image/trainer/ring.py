@@ -30,18 +30,13 @@ class LostRankError(ConnectionError):
 
 
 def said(error: BaseException) -> str:
-    """What an error says; for one out of TensorFlow's graph what was raised there, below lines of its own."""
+    """Return what an error says; for one out of TensorFlow's graph, what was raised there."""
     found = re.search(r"^LostRankError: .*$", str(error), re.MULTILINE)
     return found[0] if found else f"{type(error).__name__}: {error}"
 
 
 class Ring:
-    """Sockets to the next and from the previous rank.
-
-    Args:
-        rank: this rank.
-        addresses: "host:port" of every rank, in order; this rank listens on its own.
-    """
+    """Sockets to the next and from the previous rank; `addresses` has the "host:port" of every rank, in order."""
 
     def __init__(self, rank: int, addresses: tuple[str, ...]) -> None:
         self.rank, self.world_size = rank, len(addresses)
@@ -50,13 +45,13 @@ class Ring:
         with socket.create_server((host, port), backlog=8) as listener:
             self._next = self._connect(*_split(addresses[(rank + 1) % self.world_size]))
             self._previous = self._accept(listener)
-        for each in (self._next, self._previous):
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            each.setblocking(False)
+        for link in (self._next, self._previous):
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            link.setblocking(False)
         self._sent, self._heard = np.zeros(1, np.uint8), np.zeros(1, np.uint8)
 
     def all_reduce(self, vector: Vector) -> Vector:
-        """The sum of every rank's vector; the argument is left alone. Raises LostRankError."""
+        """Return the sum of every rank's vector; the argument is left alone. Raises LostRankError."""
         total = vector.copy()
         parts = np.array_split(total, self.world_size)
         received = np.empty_like(parts[0])
@@ -79,7 +74,7 @@ class Ring:
             self._exchange(self._sent, self._heard)
 
     def gather(self, data: bytes) -> list[bytes]:
-        """What every rank gave, by rank. Raises LostRankError."""
+        """Return what every rank gave, by rank. Raises LostRankError."""
         return gathered(data, self.rank, self.world_size, self.all_reduce)
 
     def close(self) -> None:
@@ -157,13 +152,9 @@ class Ring:
 
 
 def gathered(data: bytes, rank: int, world_size: int, add: Callable[[Vector], Vector]) -> list[bytes]:
-    """What every rank gave, by rank, as two sums of floats: each is one rank's number and the others' zeros.
+    """Return what every rank gave, by rank, from two sums of floats: one rank's number and the others' zeros.
 
-    Args:
-        data: of this rank, less than 16 MiB, which floats still count exactly.
-        rank: this rank.
-        world_size: how many there are.
-        add: the sum of every rank's vector, called twice.
+    The data of a rank must be less than 16 MiB, which floats still count exactly.
     """
     lengths = np.zeros(world_size, np.float32)
     lengths[rank] = len(data)

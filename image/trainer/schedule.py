@@ -14,25 +14,25 @@ TRAIN_SAMPLES = 60_000
 
 
 def updates_per_epoch(batch_size: int, samples: int = TRAIN_SAMPLES) -> int:
-    """Full global batches in an epoch; the samples that fill no batch are dropped, others each epoch."""
+    """Return the number of full global batches in an epoch; the samples that fill none are dropped."""
     return samples // batch_size
 
 
 def global_batches(seed: int, epoch: int, batch_size: int, samples: int = TRAIN_SAMPLES) -> list[Sequence[int]]:
-    """Sample indices of every global batch of an epoch, in order; no sample occurs twice."""
+    """Return the sample indices of every global batch of an epoch, in order; no sample occurs twice."""
     order = list(range(samples))
     random.Random(f"{seed}/{epoch}").shuffle(order)  # noqa: S311 - a shuffle, not a secret
     return [order[k * batch_size : (k + 1) * batch_size] for k in range(updates_per_epoch(batch_size, samples))]
 
 
 def share(rank: int, world_size: int, batch_size: int) -> slice:
-    """The positions of a global batch that one rank trains on."""
+    """Return the positions of a global batch that one rank trains on."""
     per_replica = batch_size // world_size
     return slice(rank * per_replica, (rank + 1) * per_replica)
 
 
 def coverage(batches: Iterable[Sequence[int]], first_position: int = 0) -> str:
-    """Order-free hash of every (update, position, sample): the ranks' hashes add up to the global batches'.
+    """Return an order-free hash of every (update, position, sample): the ranks' hashes add up to the whole's.
 
     An additive multiset hash (Clarke et al. 2003, MSet-Add-Hash): the sum of a SHA-256 per item, modulo
     2**128. Equal sums mean equal multisets, so no rank can swap, skip or repeat a sample unseen.
@@ -46,5 +46,5 @@ def coverage(batches: Iterable[Sequence[int]], first_position: int = 0) -> str:
 
 
 def add_coverage(hashes: Iterable[str]) -> str:
-    """The coverage of several ranks together."""
-    return f"{sum(int(each, 16) for each in hashes) % 2**128:032x}"
+    """Return the coverage of several ranks together."""
+    return f"{sum(int(text, 16) for text in hashes) % 2**128:032x}"

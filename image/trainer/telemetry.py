@@ -20,12 +20,7 @@ from trainer.progress import Progress
 
 
 class Telemetry:
-    """Sends events of one trial to an address.
-
-    Args:
-        address: "host:port" of the listener; empty sends nothing and opens nothing.
-        trial: names the trial, such as "round 3, 2 workers".
-    """
+    """Sends events of one trial, such as "round 3, 2 workers", to "host:port"; an empty address sends nothing."""
 
     def __init__(self, address: str, trial: str) -> None:
         host, _, port = address.rpartition(":")
@@ -33,7 +28,7 @@ class Telemetry:
         self._to = (host, int(port)) if address else None
 
     def send(self, event: str, **figures: object) -> None:
-        """One event. Never raises and never waits."""
+        """Send one event; never raises and never waits."""
         if self._to is None:
             return
         body = json.dumps({"event": event, "trial": self._trial, "at": time.time(), **figures}).encode()
@@ -43,14 +38,7 @@ class Telemetry:
             channel.sendto(body, self._to)
 
     def of_rank(self, rank: int, world_size: int, batch_size: int, show: Progress) -> Progress:
-        """Progress that is shown as before, and whose epochs are sent as well.
-
-        Args:
-            rank: whose epochs they are.
-            world_size: of the trial; 1 for the baseline.
-            batch_size: global.
-            show: where events went before.
-        """
+        """Return progress that is shown as before, and whose epochs are sent as well."""
         if self._to is None:
             return show
         throttling, busy = Throttling(), Busy()
@@ -65,38 +53,33 @@ class Telemetry:
 
 
 def rank_figures(event: Mapping[str, Any], world_size: int, batch_size: int) -> dict[str, object]:
-    """What one rank did in an epoch, from its progress event, in which images/s are those of all ranks.
-
-    The share of the all-reduce is None where nobody took the time.
-    """
-    images = event["images_per_second"]
-    step = batch_size / images
-    reduced = event.get("all_reduce_seconds")
+    """Return what one rank did in an epoch, from its progress event, in which images/s are those of all ranks."""
+    images, reduced = event["images_per_second"], event.get("all_reduce_seconds")
     return {
         "epoch": event["epoch"],
         "loss": event["loss"],
         "accuracy": event["accuracy"],
         "images_per_second": images / world_size,
-        "step_seconds": step,
+        "step_seconds": batch_size / images,
         "all_reduce_share": None if reduced is None else reduced / event["seconds"],
     }
 
 
 class Throttling:
-    """How often this process's control groups have used up their CPU quota, between two questions."""
+    """How often this process's control groups have used up their CPU quota, between two calls."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root = root
         self._before = throttled(root)
 
     def share(self) -> float | None:
-        """Share of the quota's periods since the last question that were throttled; None without a quota."""
+        """Return the share of the quota's periods since the last call that were throttled; None without a quota."""
         before, self._before = self._before, throttled(self._root)
         return throttled_share(before, self._before)
 
 
 class Busy:
-    """How many CPUs this process keeps busy, between two questions."""
+    """How many CPUs this process keeps busy, between two calls."""
 
     def __init__(
         self, clock: Callable[[], float] = time.perf_counter, cpu: Callable[[], float] = time.process_time
@@ -105,7 +88,7 @@ class Busy:
         self._before = clock(), cpu()
 
     def cpus(self) -> float:
-        """CPU seconds for each second since the last question."""
+        """Return the CPU seconds for each second since the last call."""
         before, self._before = self._before, (self._clock(), self._cpu())
         return (self._before[1] - before[1]) / max(self._before[0] - before[0], 1e-9)
 
@@ -117,7 +100,7 @@ class Stopwatch:
         self._clock, self._seconds = clock, 0.0
 
     def around(self, work: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The same function, timed: two readings of a clock a call."""
+        """Return the same function, timed: two readings of a clock a call."""
 
         def timed(argument: Any) -> Any:
             began = self._clock()
@@ -128,6 +111,6 @@ class Stopwatch:
         return timed
 
     def lap(self) -> float:
-        """The seconds since the last lap."""
+        """Return the seconds since the last lap."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds

@@ -51,15 +51,10 @@ def train(
     progress: Progress,
     wait_for_start: Callable[[], None] = lambda: None,
 ) -> tuple[RankRecord, ...]:
-    """Train as one rank of `world_size` and hand over everything that proves it, of every rank.
+    """Train as one rank and return the records of every rank.
 
-    Args:
-        work: what to do.
-        rank: of `world_size`, which divide each global batch.
-        world_size: how many ranks there are.
-        marks: unix times at which this process ended its phases so far; extended here.
-        progress: takes events for people to see; called outside the timed loop.
-        wait_for_start: called when everything is built; the first epoch starts when it returns.
+    `marks` are the unix times at which this process ended its phases so far, extended here. `progress` is called
+    outside the timed loop; the first epoch starts when `wait_for_start` returns.
     """
     configure_threads(work.threads)
     collective = connect(work.collective, rank, world_size, model.PARAMETERS * PROBE_BYTES)
@@ -162,7 +157,7 @@ class _Loop:
         )
 
     def _reduced_gradient(self, weights: Any, samples: Any) -> tuple[Any, Any]:
-        """This rank's share of the loss, and the gradient of the global batch's loss, in the weights' precision."""
+        """Return this rank's share of the loss, and the global batch's gradient, in the weights' precision."""
         images = tf.cast(tf.gather(self._images, samples), weights.dtype) / 255
         labels = tf.gather(self._labels, samples)
         mask = model.dropout_mask(self._work.seed, self._step, self._positions)
@@ -173,7 +168,7 @@ class _Loop:
         return loss, self._collective.all_reduce(tape.gradient(loss, weights))
 
     def _epoch_graph(self, batches: Any) -> tuple[Any, Any]:
-        """One Adam update per row of `batches` (updates, per-replica batch): losses, samples really used."""
+        """Run an Adam update per row of `batches` (updates, per-replica batch); return losses and samples used."""
         updates = tf.shape(batches)[0]
 
         def update(number: Any, losses: Any, used: Any) -> tuple[Any, Any, Any]:
@@ -207,7 +202,7 @@ class _Loop:
         self._restore()
 
     def probe(self) -> Probe:
-        """The first reduced gradient and the change of the weights over plain SGD updates.
+        """Return the first reduced gradient and the change of the weights over plain SGD updates.
 
         Plain SGD, since Adam divides by the gradient's size and so hides a sum that was taken for a mean.
         It computes in double precision. ReLU and max-pooling have kinks: in single precision, rounding now and then
@@ -242,7 +237,7 @@ class _Loop:
             samples=sum(map(len, used)),
             coverage=schedule.coverage(used, self._positions.start),
             loss=float(losses.mean(dtype=np.float64)) * self._work.batch_size / batches.shape[1],
-            first_losses=tuple(float(each) for each in losses[:TRACED_UPDATES]),
+            first_losses=tuple(map(float, losses[:TRACED_UPDATES])),
             seconds=seconds,
             weights=weights,
             accuracy=self._accuracy() if evaluate else None,
@@ -265,7 +260,7 @@ class _Loop:
 
 
 def means() -> ComputeResources:
-    """What this process computes with, read from the process itself."""
+    """Return what this process computes with, read from the process itself."""
     return ComputeResources(
         intra_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         inter_threads=tf.config.threading.get_inter_op_parallelism_threads(),

@@ -11,16 +11,12 @@ class Work:
 
     Attributes:
         seed: of weights, batches and dropout.
-        epochs: how long it trains.
         batch_size: global batch, divided among the ranks.
         threads: TensorFlow's threads for each rank: its CPUs.
-        data: path of the MNIST archive.
-        collective: "auto", "memory", "ring" or "tensorflow".
         probe: whether to run the equivalence probe before training.
         evaluate: whether rank 0 computes the test accuracy after every epoch.
         slowdown: share of its time by which each step is delayed on purpose.
         monitor: "host:port" that is told of each epoch; empty for none.
-        trial: what the monitor calls the trial.
     """
 
     seed: int

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from fixtures.errors import InfraError
-from fixtures.measure.jobs import JobsClient, Timeouts
+from fixtures.measure.jobs import FinishedJob, JobsClient, Timeouts
 from fixtures.system.text import plain
 
 DATA = Path(__file__).parents[1] / "data"
@@ -31,7 +31,7 @@ Answer = tuple[int, Any]
 def sample(name: str) -> tuple[list[dict[str, Any]], str]:
     """The states that a real job went through, and its log."""
     recorded = json.loads((DATA / f"ray-job-{name}.json").read_text())
-    return [each["info"] for each in recorded["timeline"]], recorded["logs"]
+    return [state["info"] for state in recorded["timeline"]], recorded["logs"]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Dashboard:
 
     def replay(self, infos: list[dict[str, Any]], log: str) -> None:
         self.statuses = [(200, info) for info in infos]
-        self.logs = [(200, {"logs": log})]
+        self.logs = logs(log)
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> Answer:
         self.asked.append((method, path))
@@ -63,7 +63,7 @@ class Dashboard:
         return _next(self.logs if path.endswith("/logs") else self.statuses)
 
     def count(self, method: str, end: str) -> int:
-        return sum(each == method and path.endswith(end) for each, path in self.asked)
+        return sum(asked == method and path.endswith(end) for asked, path in self.asked)
 
 
 def _next(answers: list[Answer]) -> Answer:
@@ -122,8 +122,13 @@ def impatient(dashboard: Dashboard) -> Iterator[JobsClient]:
         yield client
 
 
-def ignore(line: str) -> None:
-    """Take a line and forget it."""
+def follow(jobs: JobsClient, **options: Any) -> FinishedJob:
+    """Follow job j to its end, and forget its lines."""
+    return jobs.follow("j", lambda line: None, **{"deadline_seconds": LIMIT, **options})
+
+
+def logs(*texts: str) -> list[Answer]:
+    return [(200, {"logs": text}) for text in texts]
 
 
 def test_a_command_is_quoted_and_gets_an_id_of_ours_and_no_cpus_unless_asked(
@@ -161,8 +166,8 @@ def test_a_submission_whose_answer_was_lost_is_not_made_twice(dashboard: Dashboa
 
 
 def test_a_job_is_followed_to_its_end_with_its_complete_log(dashboard: Dashboard, jobs: JobsClient) -> None:
-    infos, log = sample("ok")
-    dashboard.replay(infos, log)
+    dashboard.replay(*sample("ok"))
+    log = sample("ok")[1]
     lines: list[str] = []
 
     job = jobs.follow("j", lines.append, deadline_seconds=LIMIT)
@@ -180,7 +185,7 @@ def test_a_job_is_followed_to_its_end_with_its_complete_log(dashboard: Dashboard
 def test_a_failed_job_tells_exit_code_kind_of_error_and_message(dashboard: Dashboard, jobs: JobsClient) -> None:
     dashboard.replay(*sample("fail"))
 
-    job = jobs.follow("j", ignore, deadline_seconds=LIMIT)
+    job = follow(jobs)
 
     assert not job.succeeded
     assert (job.driver_exit_code, job.error_type) == (3, "JOB_ENTRYPOINT_COMMAND_ERROR")
@@ -190,8 +195,7 @@ def test_a_failed_job_tells_exit_code_kind_of_error_and_message(dashboard: Dashb
 def test_each_line_comes_once_and_only_when_it_is_complete(dashboard: Dashboard, jobs: JobsClient) -> None:
     infos, _ = sample("ok")
     dashboard.statuses = [(200, infos[1])] * 4 + [(200, infos[2])]
-    grown = ["one\ntw", "one\ntwo\n", "one\n", "one\ntwo\nthree", "one\ntwo\nthree\nend"]
-    dashboard.logs = [(200, {"logs": log}) for log in grown]
+    dashboard.logs = logs("one\ntw", "one\ntwo\n", "one\n", "one\ntwo\nthree", "one\ntwo\nthree\nend")
     lines: list[tuple[int, str]] = []
 
     jobs.follow("j", lambda line: lines.append((dashboard.count("GET", "/logs"), line)), deadline_seconds=LIMIT)
@@ -204,36 +208,35 @@ def test_a_log_that_is_still_being_written_when_the_job_has_ended_is_read_until_
     dashboard: Dashboard, jobs: JobsClient
 ) -> None:
     dashboard.statuses = [(200, sample("ok")[0][-1])]
-    dashboard.logs = [(200, {"logs": log}) for log in ("", "a\n", "a\nRESULT 1", "a\nRESULT 1\n")]
+    dashboard.logs = logs("", "a\n", "a\nRESULT 1", "a\nRESULT 1\n")
 
-    assert jobs.follow("j", ignore, deadline_seconds=LIMIT).log == "a\nRESULT 1\n"
+    assert follow(jobs).log == "a\nRESULT 1\n"
     assert dashboard.count("GET", "/logs") == 5
 
 
 def test_a_log_with_its_marker_line_complete_is_not_read_again(dashboard: Dashboard, jobs: JobsClient) -> None:
     dashboard.statuses = [(200, sample("ok")[0][-1])]
-    dashboard.logs = [(200, {"logs": log}) for log in ("a\nRESULT 1", "a\nRESULT 1\n", "never read")]
+    dashboard.logs = logs("a\nRESULT 1", "a\nRESULT 1\n", "never read")
 
-    assert jobs.follow("j", ignore, deadline_seconds=LIMIT, marker="RESULT").log == "a\nRESULT 1\n"
+    assert follow(jobs, marker="RESULT").log == "a\nRESULT 1\n"
 
 
 @pytest.mark.parametrize("trouble", [(500, "Traceback: agent is busy"), (0, ""), (200, "no json"), (200, [])])
 def test_a_short_outage_changes_nothing(dashboard: Dashboard, jobs: JobsClient, trouble: Answer) -> None:
-    infos, log = sample("ok")
-    dashboard.replay(infos, log)
+    dashboard.replay(*sample("ok"))
     dashboard.statuses[2:2] = [trouble] * 3
     dashboard.logs.insert(0, trouble)
 
-    assert jobs.follow("j", ignore, deadline_seconds=LIMIT).succeeded
+    assert follow(jobs).succeeded
 
 
 def test_a_long_outage_is_the_clusters_failure(dashboard: Dashboard, impatient: JobsClient) -> None:
     infos, _ = sample("ok")
     dashboard.statuses = [(200, infos[1]), (0, "")]
-    dashboard.logs = [(200, {"logs": "epoch 1\n"})]
+    dashboard.logs = logs("epoch 1\n")
 
     with pytest.raises(InfraError, match=r"Job j was lost.*\n?.*epoch 1") as caught:
-        impatient.follow("j", ignore, deadline_seconds=LIMIT)
+        follow(impatient)
 
     assert "Is the head alive?" in caught.value.remedy
 
@@ -245,7 +248,7 @@ def test_slow_answers_are_cut_off_and_count_as_an_outage(dashboard: Dashboard) -
 
     hurried = replace(IMPATIENT, read=0.1)
     with JobsClient(dashboard.address, TOKEN, hurried) as jobs, pytest.raises(InfraError, match="timed out"):
-        jobs.follow("j", ignore, deadline_seconds=LIMIT)
+        follow(jobs)
 
     assert time.monotonic() - began < LIMIT / 4
 
@@ -262,10 +265,10 @@ def test_a_refusal_ends_the_wait_at_once_with_cause_and_remedy(
     dashboard: Dashboard, jobs: JobsClient, answer: Answer, remedy: str
 ) -> None:
     dashboard.statuses = [(200, sample("ok")[0][1]), answer]
-    dashboard.logs = [(200, {"logs": ""})]
+    dashboard.logs = logs("")
 
     with pytest.raises(InfraError, match=f"HTTP {answer[0]}") as caught:
-        jobs.follow("j", ignore, deadline_seconds=LIMIT)
+        follow(jobs)
 
     assert remedy in caught.value.remedy
 
@@ -279,17 +282,17 @@ def test_a_job_that_never_starts_is_stopped_and_reported(dashboard: Dashboard, i
     dashboard.statuses = [(200, sample("ok")[0][0])]
 
     with pytest.raises(InfraError, match=r"Job j did not start within 0.1 s: Job has not started yet"):
-        impatient.follow("j", ignore, deadline_seconds=LIMIT)
+        follow(impatient)
 
     assert dashboard.count("POST", "/stop") == 1
 
 
 def test_a_job_over_its_deadline_is_stopped_and_its_last_lines_are_told(dashboard: Dashboard, jobs: JobsClient) -> None:
     dashboard.statuses = [(200, sample("stop")[0][1])]
-    dashboard.logs = [(200, {"logs": "epoch 1\nepoch 2\n"})]
+    dashboard.logs = logs("epoch 1\nepoch 2\n")
 
     with pytest.raises(InfraError, match=r"Job j did not end within its deadline of 0.1 s(.|\n)*epoch 2"):
-        jobs.follow("j", ignore, deadline_seconds=0.1)
+        follow(jobs, deadline_seconds=0.1)
 
     assert dashboard.count("POST", "/stop") == 1
 
@@ -299,7 +302,7 @@ def test_an_interrupted_wait_stops_the_job_first(
     dashboard: Dashboard, jobs: JobsClient, interruption: type[BaseException]
 ) -> None:
     dashboard.statuses = [(200, sample("stop")[0][1])]
-    dashboard.logs = [(200, {"logs": "line\n"})]
+    dashboard.logs = logs("line\n")
 
     def interrupt(line: str) -> None:
         raise interruption

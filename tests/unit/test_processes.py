@@ -9,7 +9,8 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +19,16 @@ import pytest
 
 from fixtures.errors import InfraError, UsageError
 from fixtures.system import processes
+from fixtures.system.paths import ROOT
 from fixtures.system.processes import Lease
 
 DEAD = Lease(pid=2**22 - 1, started=1.0)
 """Held by a process that does not exist."""
 
+SLEEP = "import time; print(1, flush=True); time.sleep(60)"
 STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -35,31 +40,20 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def children() -> Iterator[list[subprocess.Popen[str]]]:
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for child in started:
-        child.kill()
-        child.wait(timeout=5)
-        if child.stdout is not None:
-            child.stdout.close()
+def start() -> Iterator[Start]:
+    """Starts processes that have printed their first line, and ends them after the test."""
+    with ExitStack() as ends:
 
+        def started(code: str = SLEEP, *, tag: str = "", cwd: Path | None = None) -> subprocess.Popen[str]:
+            command, environ = [sys.executable, "-S", "-c", code], {processes.TAG: tag} if tag else {}
+            child = subprocess.Popen(command, env=environ, cwd=cwd, stdout=subprocess.PIPE, text=True)
+            ends.enter_context(child)
+            ends.callback(child.kill)
+            assert child.stdout is not None
+            assert child.stdout.readline()
+            return child
 
-def start(
-    children: list[subprocess.Popen[str]], code: str, *, tag: str = "", cwd: Path | None = None
-) -> subprocess.Popen[str]:
-    """A process that has printed its first line."""
-    child = subprocess.Popen(
-        [sys.executable, "-S", "-c", code],
-        env={processes.TAG: tag} if tag else {},
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    children.append(child)
-    assert child.stdout is not None
-    assert child.stdout.readline()
-    return child
+        yield started
 
 
 def test_a_temporary_directory_too_long_for_sockets_gives_way_to_a_shorter_one(tmp_path: Path) -> None:
@@ -109,7 +103,7 @@ def test_a_run_directory_and_its_lease_are_for_their_owner_only() -> None:
 def test_writing_a_lease_leaves_no_file_beside_it(run: Path) -> None:
     processes.write_lease(run, DEAD)
 
-    assert [each.name for each in run.iterdir()] == [processes.LEASE]
+    assert [file.name for file in run.iterdir()] == [processes.LEASE]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "started": 1, "kept": 0, "extra": {}}'])
@@ -140,8 +134,8 @@ def test_the_abandoned_run_is_reaped_and_the_others_are_not(tmp_path: Path, run:
 
     reaped = processes.reap_abandoned([tmp_path])
 
-    assert [each.name for each in reaped] == ["rte-dead", "rte-old"]
-    assert {"rte-kept", "rte-alive", "rte-being-made", "other"} <= {each.name for each in tmp_path.iterdir()}
+    assert [folder.name for folder in reaped] == ["rte-dead", "rte-old"]
+    assert {"rte-kept", "rte-alive", "rte-being-made", "other"} <= {folder.name for folder in tmp_path.iterdir()}
 
 
 def test_reaping_kept_runs_needs_to_be_asked_for(tmp_path: Path) -> None:
@@ -170,31 +164,26 @@ def test_a_run_that_nobody_kept_or_whose_owner_lives_is_not_claimed(run: Path) -
     assert processes.claim(run) is None
 
 
-def test_a_process_belongs_to_a_run_by_its_tag_its_folder_or_its_ancestor(
-    run: Path, children: list[subprocess.Popen[str]]
-) -> None:
-    by_tag = start(children, "import time; print(1, flush=True); time.sleep(60)", tag=run.name)
-    by_folder = start(children, "import time; print(1, flush=True); time.sleep(60)", cwd=run)
-    start(children, "import time; print(1, flush=True); time.sleep(60)", tag="rte-other")
+def test_a_process_belongs_to_a_run_by_its_tag_its_folder_or_its_ancestor(run: Path, start: Start) -> None:
+    by_tag, by_folder = start(tag=run.name), start(cwd=run)
+    start(tag="rte-other")
     parent = (  # the child has neither tag nor folder, only its parent
         "import os, time\n"
         "if os.fork() == 0:\n    os.execve('/bin/sleep', ['sleep', '60'], {})\n"
         "time.sleep(0.1); print(1, flush=True); time.sleep(60)"
     )
-    with_child = start(children, parent, tag=run.name)
+    with_child = start(parent, tag=run.name)
     grandchild = psutil.Process(with_child.pid).children()[0].pid
 
-    found = {process.pid for process in processes.tagged(run)}
+    members = {process.pid for process in processes.tagged(run)}
 
-    assert found == {by_tag.pid, by_folder.pid, with_child.pid, grandchild}
+    assert members == {by_tag.pid, by_folder.pid, with_child.pid, grandchild}
     processes.end(run)
     assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_process_that_ignores_the_request_to_end_is_killed_and_the_directory_removed(
-    run: Path, children: list[subprocess.Popen[str]]
-) -> None:
-    stubborn = start(children, STUBBORN, tag=run.name)
+def test_a_process_that_ignores_the_request_to_end_is_killed_and_the_directory_removed(run: Path, start: Start) -> None:
+    stubborn = start(STUBBORN, tag=run.name)
 
     processes.end(run, grace=0.1)
 
@@ -203,7 +192,7 @@ def test_a_process_that_ignores_the_request_to_end_is_killed_and_the_directory_r
     processes.end(run)  # what is gone already is no error
 
 
-def test_processes_born_during_the_sweep_are_ended_too(run: Path, children: list[subprocess.Popen[str]]) -> None:
+def test_processes_born_during_the_sweep_are_ended_too(run: Path, start: Start) -> None:
     hydra = (
         "import os, signal, time\n"
         "def heir(*_):\n"
@@ -212,17 +201,15 @@ def test_processes_born_during_the_sweep_are_ended_too(run: Path, children: list
         "signal.signal(signal.SIGTERM, heir); print(1, flush=True)\n"
         "while True: time.sleep(1)"
     )
-    start(children, hydra, tag=run.name)
+    start(hydra, tag=run.name)
 
     processes.end(run, grace=0.2)
 
     assert processes.tagged(run) == ()
 
 
-def test_what_does_not_end_is_named(
-    run: Path, children: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    immortal = start(children, STUBBORN, tag=run.name)
+def test_what_does_not_end_is_named(run: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    immortal = start(STUBBORN, tag=run.name)
     monkeypatch.setattr(psutil.Process, "send_signal", lambda self, number: None)
 
     with pytest.raises(InfraError, match=rf"still run: .*\({immortal.pid}\)"):
@@ -242,12 +229,7 @@ def guardian_of(code: str, run: Path) -> subprocess.Popen[str]:
         "guardian = Guardian(run, {'PATH': os.environ.get('PATH', ''), TAG: run.name})\n"
         f"print(guardian.pid, flush=True)\n{code}"
     )
-    return subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(processes.__file__).parents[1],
-    )
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def gone(path: Path, seconds: float = 20) -> bool:
@@ -257,12 +239,9 @@ def gone(path: Path, seconds: float = 20) -> bool:
     return not path.exists()
 
 
-def test_when_the_harness_is_killed_the_guardian_ends_the_run_whatever_signals_it_gets(
-    run: Path, children: list[subprocess.Popen[str]]
-) -> None:
+def test_when_the_harness_is_killed_the_guardian_ends_the_run_whatever_signals_it_gets(run: Path, start: Start) -> None:
+    member = start(tag=run.name)
     harness = guardian_of("time.sleep(60)", run)
-    children.append(harness)
-    member = start(children, "import time; print(1, flush=True); time.sleep(60)", tag=run.name)
     assert harness.stdout is not None
     guardian = psutil.Process(int(harness.stdout.readline()))
     while guardian.cwd() != "/":  # it has not yet set its handlers
@@ -272,6 +251,7 @@ def test_when_the_harness_is_killed_the_guardian_ends_the_run_whatever_signals_i
     assert guardian.pid not in {process.pid for process in processes.tagged(run)}
 
     harness.kill()
+    harness.communicate()
 
     assert gone(run)
     assert member.wait(timeout=10) != 0
@@ -279,7 +259,7 @@ def test_when_the_harness_is_killed_the_guardian_ends_the_run_whatever_signals_i
 
 def test_the_guardian_leaves_a_kept_run_alone(run: Path) -> None:
     harness = guardian_of("keep(run); guardian.dismiss(); print('dismissed')", run)
-    said, _ = harness.communicate(timeout=30)
+    printed, _ = harness.communicate(timeout=30)
 
-    assert "dismissed" in said
+    assert "dismissed" in printed
     assert json.loads((run / processes.LEASE).read_text())["kept"] is True
