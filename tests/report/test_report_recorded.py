@@ -12,7 +12,7 @@ from fixtures.analysis.scaling import Scaling
 from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.analysis.work import Spread
-from fixtures.cli.nightly import summary as nightly_summary
+from fixtures.cli.nightly import format_summary as nightly_summary
 from fixtures.history.regression import FOLDER, RunHistory
 from fixtures.history.store import History
 from fixtures.report.__main__ import main

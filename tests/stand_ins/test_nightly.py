@@ -1,4 +1,4 @@
-"""The nightly workflow's steps: what is retried, what the summary says, and issues that follow the verdicts."""
+"""The nightly commands: the retry, the exit code, the summary, and the issues."""
 
 from __future__ import annotations
 
@@ -19,7 +19,17 @@ import pytest
 from fixtures.analysis.judgement import Finding, Judgement
 from fixtures.analysis.measurement import Failure
 from fixtures.analysis.summary import summarise
-from fixtures.cli.nightly import AUTHOR, MEASUREMENT, Action, Issue, annotation, job_code, main, plan, run, summary
+from fixtures.cli.nightly import (
+    AUTHOR,
+    MEASUREMENT,
+    Issue,
+    annotate,
+    format_summary,
+    main,
+    plan,
+    run,
+    to_job_code,
+)
 from fixtures.history.regression import with_history
 from fixtures.report.results import make_result_files
 from tests.unit import trials
@@ -27,8 +37,8 @@ from tests.unit.samples import SPEEDUP
 from tests.unit.trials import SPREAD, timing_round
 
 ROOT = Path(__file__).parents[2]
-WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 TOKEN = "not-a-real-token"
+ON_GITHUB = {"GITHUB_ACTIONS": "true"}
 
 
 def results(seconds: float = 5.5, *findings: Finding, injected: float = 0.0, lost: bool = False) -> dict[str, Any]:
@@ -69,78 +79,93 @@ def test_only_a_failure_of_the_infrastructure_is_retried_and_only_once(codes: li
     ("code", "end"), [(0, 0), (1, 1), (10, 0), (11, 0), (2, 2), (3, 3), (4, 4), (5, 5), (124, 124), (-9, -9)]
 )
 def test_the_job_is_red_for_a_regression_or_without_a_verdict_and_for_nothing_else(code: int, end: int) -> None:
-    assert job_code(code) == end
+    assert to_job_code(code) == end
 
 
 @pytest.mark.parametrize(
-    ("code", "measured", "said"),
+    ("code", "measured", "level", "line"),
     [
-        pytest.param(0, results(5.5), "", id="a pass says nothing"),
-        pytest.param(1, results(8.0), "::error title=nightly REGRESSION::2 workers are 1.25x", id="a regression"),
-        pytest.param(10, results(6.667), "::warning title=nightly INCONCLUSIVE::2 workers are", id="inconclusive"),
-        pytest.param(11, results(lost=True), "::warning title=nightly INFRA::Node worker-2 is gone.", id="infra"),
-        pytest.param(11, None, "::warning title=nightly INFRA::pytest ended with exit code 11.", id="no results"),
-        pytest.param(1, results(5.5), "::error title=nightly REGRESSION::pytest ended with", id="results of before"),
-        pytest.param(4, None, "::error title=nightly no verdict::pytest ended with exit code 4.", id="refused"),
+        pytest.param(1, results(8.0), "error", "REGRESSION: 2 workers are 1.25x", id="a regression"),
+        pytest.param(10, results(6.667), "warning", "INCONCLUSIVE: 2 workers are", id="inconclusive"),
+        pytest.param(11, results(lost=True), "warning", "INFRA: Node worker-2 is gone.", id="infra"),
+        pytest.param(11, None, "warning", "INFRA: pytest ended with exit code 11.", id="no results"),
+        pytest.param(1, results(5.5), "error", "REGRESSION: pytest ended with", id="results of before"),
+        pytest.param(4, None, "error", "no verdict: pytest ended with exit code 4.", id="refused"),
     ],
 )
-def test_what_is_not_a_pass_is_an_annotation_of_one_line(
-    code: int, measured: Mapping[str, Any] | None, said: str
+def test_what_is_not_a_pass_is_one_line_and_a_workflow_command_only_on_github(
+    code: int, measured: Mapping[str, Any] | None, level: str, line: str
 ) -> None:
-    told = annotation(code, measured)
+    plain, command = annotate(code, measured, {}), annotate(code, measured, ON_GITHUB)
 
-    assert told.startswith(said)
-    assert bool(told) is bool(said)
-    assert not re.search(r"\n|\r|%(?!25|0A|0D)", told)
+    assert plain.startswith(f"nightly {line}")
+    assert "\n" not in plain
+    assert command.startswith(f"::{level} title=nightly {line.replace(': ', '::', 1)}")
+    assert not re.search(r"\n|\r|%(?!25|0A|0D)", command)
+
+
+@pytest.mark.parametrize("environ", [{}, ON_GITHUB])
+def test_a_pass_says_nothing(environ: Mapping[str, str]) -> None:
+    assert annotate(0, results(5.5), environ) == ""
 
 
 # The summary
 
 
-def test_the_summary_has_the_verdict_the_figures_and_what_the_history_says() -> None:
-    said = summary(results(5.5, DROP))
+@pytest.mark.parametrize(
+    ("measured", "parts"),
+    [
+        (
+            results(5.5, DROP),
+            [
+                "## REGRESSION\n\nThe speedup of 2 workers is 12.0% below its reference.",
+                "| 2 | REGRESSION | 1.81x | 1.80 to 1.82 | 1.92x | 3 |",
+                "- **drop**: The speedup of 2 workers",
+                "- A note.",
+            ],
+        ),
+        (None, ["## No results"]),
+        (results(injected=0.15), ["**Injected slowdown of 15.0%.**"]),
+    ],
+    ids=["figures and history", "no results", "injected slowdown"],
+)
+def test_the_summary_has_the_verdict_the_figures_and_what_the_history_says(
+    measured: Mapping[str, Any] | None, parts: Sequence[str]
+) -> None:
+    summary = format_summary(measured)
 
-    assert said.startswith("## REGRESSION\n\nThe speedup of 2 workers is 12.0% below its reference.")
-    assert "| 2 | REGRESSION | 1.81x | 1.80 to 1.82 | 1.92x | 3 |" in said
-    assert "- **drop**: The speedup of 2 workers" in said
-    assert "- A note." in said
-
-
-def test_the_summary_of_a_run_that_left_nothing_says_so() -> None:
-    assert summary(None).startswith("## No results")
-
-
-def test_the_summary_of_a_run_with_an_injected_slowdown_says_so() -> None:
-    assert "**Injected slowdown of 15.0%.**" in summary(results(injected=0.15))
+    assert summary.startswith("## ")
+    assert [part for part in parts if part not in summary] == []
 
 
 # Issues
+
+TWO, FOUR = "2 workers on fake", "4 workers on fake"
 
 
 @pytest.mark.parametrize(
     ("measured", "issues", "expected"),
     [
         pytest.param(results(5.5), [], [], id="a pass opens nothing"),
-        pytest.param(results(8.0), [], [("open", "2 workers on fake", None)], id="a regression opens"),
-        pytest.param(results(8.0), [Issue(7, "2 workers on fake")], [("update", "2 workers on fake", 7)], id="updates"),
-        pytest.param(results(5.5), [Issue(7, "2 workers on fake")], [("close", "2 workers on fake", 7)], id="closes"),
-        pytest.param(results(6.667), [Issue(7, "2 workers on fake")], [], id="one that cannot tell leaves it"),
+        pytest.param(results(8.0), [], [("open", TWO, None)], id="a regression opens"),
+        pytest.param(results(8.0), [Issue(7, TWO)], [("update", TWO, 7)], id="updates"),
+        pytest.param(results(5.5), [Issue(7, TWO)], [("close", TWO, 7)], id="closes"),
+        pytest.param(results(6.667), [Issue(7, TWO)], [], id="one that cannot tell leaves it"),
         pytest.param(results(5.5), [Issue(7, "2 workers on minikube")], [], id="of another cluster"),
         pytest.param(None, [], [("open", MEASUREMENT, None)], id="nothing compared opens one of its own"),
         pytest.param(None, [Issue(3, MEASUREMENT)], [("update", MEASUREMENT, 3)], id="and again"),
-        pytest.param(results(lost=True), [Issue(7, "2 workers on fake")], [("open", MEASUREMENT, None)], id="infra"),
+        pytest.param(results(lost=True), [Issue(7, TWO)], [("open", MEASUREMENT, None)], id="infra"),
         pytest.param(results(6.667), [Issue(3, MEASUREMENT)], [("close", MEASUREMENT, 3)], id="measured again"),
-        pytest.param(results(5.5, GONE), [], "both", id="a benchmark that vanished"),
+        pytest.param(results(5.5, GONE), [], [("open", TWO, None), ("open", FOUR, None)], id="one that vanished"),
     ],
 )
 def test_one_issue_for_each_benchmark_is_opened_updated_and_closed(
     measured: Mapping[str, Any] | None, issues: Sequence[Issue], expected: object
 ) -> None:
-    found = [(each.kind, each.benchmark, each.number) for each in plan(measured, issues, "https://example.org/run")]
+    actions = plan(measured, issues, "https://example.org/run")
 
-    if expected == "both":
-        expected = [("open", f"{workers} workers on fake", None) for workers in (2, 4)]
-    assert found == expected
+    assert all(action.text.endswith("\n\nhttps://example.org/run") for action in actions)
+    assert [(action.kind, action.benchmark, action.number) for action in actions] == expected
 
 
 @dataclass
@@ -181,17 +206,14 @@ def api() -> Iterator[Api]:
         server.shutdown()
 
 
-def issue(number: int, benchmark: str = "2 workers on fake", login: str = AUTHOR, **more: Any) -> dict[str, Any]:
-    return {
-        "number": number,
-        "user": {"login": login},
-        "body": f"<!-- benchmark: {benchmark} -->\nREGRESSION: slow.",
-        **more,
-    }
+def issue(number: int, login: str = AUTHOR, **more: Any) -> dict[str, Any]:
+    body = "<!-- benchmark: 2 workers on fake -->\nREGRESSION: slow."
+    return {"number": number, "user": {"login": login}, "body": body, **more}
 
 
 def environment(api: Api) -> dict[str, str]:
     return {
+        **ON_GITHUB,
         "GITHUB_TOKEN": TOKEN,
         "GITHUB_REPOSITORY": "me/it",
         "GITHUB_RUN_ID": "42",
@@ -207,6 +229,7 @@ def reports(folder: Path, content: Mapping[str, Any]) -> Path:
 
 
 def follow(folder: Path, api: Api) -> int:
+    """Run `issues`, and return its exit code."""
     return main(["--reports", str(folder), "issues"], environment(api))
 
 
@@ -221,25 +244,27 @@ def test_an_issue_is_opened_with_a_mark_a_label_and_a_link(tmp_path: Path, api: 
     assert body["body"].endswith("https://example.org/me/it/actions/runs/42")
 
 
-def test_an_issue_that_is_open_gets_a_comment_and_one_that_passes_is_closed(tmp_path: Path, api: Api) -> None:
-    api.issues = [issue(7)]
-
-    follow(reports(tmp_path / "slow", results(8.0)), api)
-    follow(reports(tmp_path / "fast", results(5.5)), api)
-
-    assert [(method, path) for method, path, _ in api.asked if method != "GET"] == [
-        ("POST", "/repos/me/it/issues/7/comments"),
-        ("POST", "/repos/me/it/issues/7/comments"),
-        ("PATCH", "/repos/me/it/issues/7"),
-    ]
+COMMENT = "POST /repos/me/it/issues/7/comments"
 
 
-def test_issues_and_pull_requests_of_others_are_never_touched(tmp_path: Path, api: Api) -> None:
-    api.issues = [issue(7, login="somebody"), issue(8, body=None), issue(9, pull_request={})]
+@pytest.mark.parametrize(
+    ("measured", "issues", "requests"),
+    [
+        pytest.param(results(8.0), [issue(7)], [COMMENT], id="an open issue gets a comment"),
+        pytest.param(results(5.5), [issue(7)], [COMMENT, "PATCH /repos/me/it/issues/7"], id="a pass closes it"),
+        pytest.param(results(5.5), [issue(7, login="somebody")], [], id="somebody else's"),
+        pytest.param(results(5.5), [issue(7, body=None)], [], id="without a mark"),
+        pytest.param(results(5.5), [issue(7, pull_request={})], [], id="a pull request"),
+    ],
+)
+def test_only_open_issues_of_ours_are_touched(
+    tmp_path: Path, api: Api, measured: Mapping[str, Any], issues: list[dict[str, Any]], requests: list[str]
+) -> None:
+    api.issues = issues
 
-    follow(reports(tmp_path, results(5.5)), api)
+    follow(reports(tmp_path, measured), api)
 
-    assert [method for method, _, _ in api.asked] == ["GET"]
+    assert [f"{method} {path}" for method, path, _ in api.asked[1:]] == requests
 
 
 def test_the_token_goes_to_the_api_and_into_no_log(
@@ -283,13 +308,6 @@ def test_without_the_workflows_environment_nothing_is_asked(tmp_path: Path, caps
     assert "GITHUB_TOKEN, GITHUB_REPOSITORY, GITHUB_RUN_ID is not set" in capsys.readouterr().err
 
 
-def test_opening_is_told_from_updating_by_the_number_alone() -> None:
-    (action,) = plan(results(8.0), [Issue(3, "2 workers on fake")], "link")
-
-    assert action == Action("update", "2 workers on fake", 3, action.text)
-    assert action.text.endswith("\n\nlink")
-
-
 # The steps as make runs them
 
 
@@ -304,16 +322,16 @@ def make(folder: Path, target: str, environ: Mapping[str, str]) -> subprocess.Co
 def test_the_summary_and_the_issues_are_make_targets(tmp_path: Path, api: Api) -> None:
     reports(tmp_path, results(8.0))
 
-    said = make(tmp_path, "nightly-summary", {})
-    followed = make(tmp_path, "nightly-issues", environment(api))
+    summary = make(tmp_path, "nightly-summary", {})
+    issues = make(tmp_path, "nightly-issues", environment(api))
 
-    assert said.stdout.startswith("## REGRESSION"), said.stderr
-    assert followed.stdout == "open: 2 workers on fake\n", followed.stderr
+    assert summary.stdout.startswith("## REGRESSION"), summary.stderr
+    assert issues.stdout == "open: 2 workers on fake\n", issues.stderr
     assert [method for method, _, _ in api.asked] == ["GET", "POST"]
 
 
 def test_the_measurement_is_a_make_target_that_is_red_without_a_verdict() -> None:
-    refused = make(ROOT, "nightly", {"NIGHTLY": "--workers=none -p no:cacheprovider"})
+    refused = make(ROOT, "nightly", {"NIGHTLY": "--workers=none -p no:cacheprovider", **ON_GITHUB})
 
     assert refused.returncode != 0
     assert "--workers='none': expected counts" in refused.stderr + refused.stdout
