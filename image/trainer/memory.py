@@ -71,7 +71,7 @@ def shared(ring: Ring, slot_bytes: int, folder: Path = TMPFS) -> Memory | None:
     found = ring.gather(f"{place} {nonce.decode()}".encode())[0].decode()
     place, _, known = found.rpartition(" ")
     if ring.rank and place:
-        mapped = _open(Path(place), size, known.encode())
+        mapped = map_existing(Path(place), size, known.encode())
     everybody = all(answer == b"1" for answer in ring.gather(b"1" if mapped is not None else b"0"))
     if ring.rank == 0 and place:
         Path(place).unlink()  # mapped by everybody who can: it goes with the last of them, however that ends
@@ -95,7 +95,7 @@ def _make(folder: Path, size: int, nonce: bytes) -> tuple[str, mmap.mmap | None]
         os.close(number)
 
 
-def _open(file: Path, size: int, nonce: bytes) -> mmap.mmap | None:
+def map_existing(file: Path, size: int, nonce: bytes) -> mmap.mmap | None:
     """Return the mapping of rank 0's file; None when it is not there, or is somebody else's."""
     try:
         with file.open("r+b") as opened:

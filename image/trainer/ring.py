@@ -41,9 +41,9 @@ class Ring:
     def __init__(self, rank: int, addresses: tuple[str, ...]) -> None:
         self.rank, self.world_size = rank, len(addresses)
         self._deadline_in(CONNECT_SECONDS)
-        host, port = _split(addresses[rank])
+        host, port = host_and_port(addresses[rank])
         with socket.create_server((host, port), backlog=8) as listener:
-            self._next = self._connect(*_split(addresses[(rank + 1) % self.world_size]))
+            self._next = self._connect(*host_and_port(addresses[(rank + 1) % self.world_size]))
             self._previous = self._accept(listener)
         for link in (self._next, self._previous):
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -165,6 +165,7 @@ def gathered(data: bytes, rank: int, world_size: int, add: Callable[[Vector], Ve
     return [slot[:size].tobytes() for slot, size in zip(everybodys, sizes, strict=True)]
 
 
-def _split(address: str) -> tuple[str, int]:
+def host_and_port(address: str) -> tuple[str, int]:
+    """Split "host:port"; an IPv6 host stands in brackets."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)

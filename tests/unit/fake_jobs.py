@@ -55,15 +55,8 @@ class FakeJobs(JobsClient):
         assert list(entrypoint[:3]) == ["python", "-m", "trainer"]
         options = trainer.parse(entrypoint[3:])
         kind = "ceiling" if options.copies > 1 else "accuracy" if options.evaluate else "timing"
-        of = TrialSpec(
-            kind,  # type: ignore[arg-type]
-            options.workers,
-            options.copies,
-            options.epochs,
-            options.seed,
-            options.probe,
-            options.slowdown,
-        )
+        given = (options.workers, options.copies, options.epochs, options.seed, options.probe, options.slowdown)
+        of = TrialSpec(kind, *given)  # type: ignore[arg-type]
         self.submitted.append(of)
         self.commands.append(list(entrypoint))
         self.cpus.append(cpus)

@@ -8,16 +8,7 @@ from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.system.noise import Noise
-from tests.unit.fake_jobs import (
-    NOISY,
-    FakeJobs,
-    experiment,
-    honest,
-    measure,
-    names,
-    noise,
-    slow,
-)
+from tests.unit.fake_jobs import NOISY, FakeJobs, experiment, honest, measure, names, noise, slow
 from tests.unit.trials import QUIET, SETTINGS, SPREAD, spec
 from trainer import __main__ as trainer
 from trainer.result import TrialResult
@@ -36,7 +27,7 @@ def test_accuracy_comes_first_then_rounds_in_rotating_order_until_the_verdict_is
         *("2 workers", "2 copies", "baseline"),
         *("2 copies", "baseline", "2 workers"),
     ]
-    assert [each.seed for each in jobs.submitted] == [1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    assert [trial.seed for trial in jobs.submitted] == [1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
     assert summarise(measured, SPREAD).verdict.outcome is Outcome.PASS
     assert not measured.failures
     assert not measured.budget_ended
@@ -103,7 +94,7 @@ def test_only_a_plain_baseline_is_placed_on_a_worker_node_by_its_cpus() -> None:
 
     measure(jobs)
 
-    placed = {each.name: cpus for each, cpus in zip(jobs.submitted, jobs.cpus, strict=True)}
+    placed = {trial.name: cpus for trial, cpus in zip(jobs.submitted, jobs.cpus, strict=True)}
     assert placed == {"baseline": 1, "2 workers": 0, "2 copies": 0}
 
 
@@ -178,5 +169,5 @@ def test_the_spec_of_a_trial_survives_its_command() -> None:
 
     measured = measure(jobs)
 
-    assert [each.spec for each in measured.measurements] == jobs.submitted
+    assert [trial.spec for trial in measured.measurements] == jobs.submitted
     assert measured.measurements[0].spec == spec(0)

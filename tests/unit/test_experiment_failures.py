@@ -13,15 +13,7 @@ from fixtures.analysis.verdict import Outcome
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import FinishedJob
 from tests.contract.fake import FakeProvider
-from tests.unit.fake_jobs import (
-    LOST_NODE,
-    FakeJobs,
-    ended,
-    experiment,
-    honest,
-    measure,
-    noise,
-)
+from tests.unit.fake_jobs import LOST_NODE, FakeJobs, ended, experiment, honest, measure, noise
 from tests.unit.trials import SPREAD, with_epoch
 from trainer.result import TrialResult
 
@@ -62,7 +54,7 @@ def test_a_baseline_that_hands_nothing_over_ends_the_run_and_keeps_what_was_meas
     measured = measure(FakeJobs(answer))
 
     assert [failure.name for failure in measured.failures] == ["run"]
-    assert [each.spec.kind for each in measured.measurements] == ["accuracy", "accuracy"]
+    assert [trial.spec.kind for trial in measured.measurements] == ["accuracy", "accuracy"]
     assert summarise(measured, SPREAD).verdict.outcome is Outcome.REGRESSION
 
 

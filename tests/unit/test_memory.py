@@ -33,7 +33,7 @@ def test_every_rank_gets_the_sum_with_the_same_bits(world_size: int, size: int, 
     sums = on_every_rank(world_size, lambda own: joined(own, tmp_path).all_reduce(vector(own.rank, size, kind)))
 
     expected = sum(vector(rank, size, np.float64) for rank in range(world_size))
-    assert {each.tobytes() for each in sums} == {sums[0].tobytes()}
+    assert {total.tobytes() for total in sums} == {sums[0].tobytes()}
     assert sums[0].dtype == kind
     np.testing.assert_allclose(sums[0], expected, rtol=1e-5, atol=1e-6)
 
@@ -85,7 +85,7 @@ def test_ranks_of_which_one_cannot_see_the_file_share_no_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on another host, or in a container with a memory of its own."""
-    monkeypatch.setattr(memory, "_open", lambda file, size, nonce: None)
+    monkeypatch.setattr(memory, "map_existing", lambda file, size, nonce: None)
 
     assert on_every_rank(3, lambda own: memory.shared(own, 64, tmp_path)) == [None] * 3
     assert list(tmp_path.iterdir()) == []
@@ -95,9 +95,9 @@ def test_a_file_of_the_same_name_with_other_content_is_somebody_elses(tmp_path: 
     file = tmp_path / "theirs"
     file.write_bytes(b"x" * 4096)
 
-    assert memory._open(file, 4096, b"0" * memory.NONCE_BYTES) is None
-    assert memory._open(file, 4096, b"x" * memory.NONCE_BYTES) is not None
-    assert memory._open(file, 8192, b"x" * memory.NONCE_BYTES) is None
+    assert memory.map_existing(file, 4096, b"0" * memory.NONCE_BYTES) is None
+    assert memory.map_existing(file, 4096, b"x" * memory.NONCE_BYTES) is not None
+    assert memory.map_existing(file, 8192, b"x" * memory.NONCE_BYTES) is None
 
 
 def test_a_folder_that_is_not_there_or_has_no_room_means_no_shared_memory(

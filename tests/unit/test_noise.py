@@ -55,6 +55,11 @@ class Machine:
     def watch(self) -> Watch:
         return Watch(lambda: frozenset(self.ours), self.root)
 
+    def noise(self, watch: Watch) -> Noise:
+        """What the watch has seen when ten seconds have passed."""
+        self.now += 10
+        return watch.end()
+
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
@@ -63,9 +68,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_a_quiet_machine_makes_no_noise_and_what_it_does_not_tell_is_none(machine: Machine) -> None:
     watch = machine.watch()
-    machine.now += 10
 
-    found = watch.end()
+    found = machine.noise(watch)
 
     assert found == Noise(steal=None, throttled=None, foreign_cores=0.0, pressure=None)
     assert found.why == ""
@@ -83,9 +87,8 @@ def test_throttling_is_a_share_of_the_periods_by_either_version_of_control_group
     machine.write(file, "usage_usec 5\nnr_periods 100\nnr_throttled 10\n")
     watch = machine.watch()
     machine.write(file, "usage_usec 9\nnr_periods 200\nnr_throttled 35\n")
-    machine.now += 10
 
-    assert watch.end().throttled == pytest.approx(0.25)
+    assert machine.noise(watch).throttled == pytest.approx(0.25)
 
 
 def test_throttling_by_a_quota_of_a_group_above_ours_is_seen(machine: Machine) -> None:
@@ -94,26 +97,23 @@ def test_throttling_by_a_quota_of_a_group_above_ours_is_seen(machine: Machine) -
     machine.write("sys/fs/cgroup/outer/cpu.stat", "nr_periods 100\nnr_throttled 0\n")
     watch = machine.watch()
     machine.write("sys/fs/cgroup/outer/cpu.stat", "nr_periods 200\nnr_throttled 50\n")
-    machine.now += 10
 
-    assert watch.end().throttled == pytest.approx(0.5)
+    assert machine.noise(watch).throttled == pytest.approx(0.5)
 
 
 def test_a_control_group_without_a_quota_tells_nothing(machine: Machine) -> None:
     machine.write("sys/fs/cgroup/cpu.stat", "usage_usec 5\nuser_usec 3\n")
     watch = machine.watch()
-    machine.now += 10
 
-    assert watch.end().throttled is None
+    assert machine.noise(watch).throttled is None
 
 
 def test_memory_pressure_is_a_share_of_the_time(machine: Machine) -> None:
     machine.write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=1000000\nfull total=0\n")
     watch = machine.watch()
     machine.write("proc/pressure/memory", "some avg10=0.00 avg60=0.00 avg300=0.00 total=2500000\nfull total=0\n")
-    machine.now += 10
 
-    assert watch.end().pressure == pytest.approx(0.15)
+    assert machine.noise(watch).pressure == pytest.approx(0.15)
 
 
 def test_the_load_is_the_average_at_the_end_and_is_judged_by_no_limit(machine: Machine) -> None:
@@ -136,36 +136,32 @@ def test_cores_that_others_kept_busy_are_counted_also_of_processes_that_came_lat
     machine.seconds = {7: 100.0, 8: 50.0}
     watch = machine.watch()
     machine.seconds = {7: 104.0, 9: 1.0}
-    machine.now += 10
 
-    assert watch.end().foreign_cores == pytest.approx(0.5)
+    assert machine.noise(watch).foreign_cores == pytest.approx(0.5)
 
 
 def test_our_own_processes_are_no_noise(machine: Machine) -> None:
     machine.seconds, machine.ours = {1: 0.0, 7: 0.0}, {7}
     watch = machine.watch()
     machine.seconds, machine.ours = {1: 3.0, 7: 10.0, 8: 10.0}, {7, 8}
-    machine.now += 10
 
-    assert watch.end().foreign_cores == 0.0
+    assert machine.noise(watch).foreign_cores == 0.0
 
 
 def test_a_process_of_ours_that_is_no_longer_known_as_ours_is_no_noise(machine: Machine) -> None:
     machine.seconds, machine.ours = {7: 500.0}, {7}
     watch = machine.watch()
     machine.seconds, machine.ours = {7: 500.1}, set()
-    machine.now += 10
 
-    assert watch.end().foreign_cores == 0.0
+    assert machine.noise(watch).foreign_cores == 0.0
 
 
 def test_a_process_that_ends_while_it_is_looked_at_is_skipped(machine: Machine) -> None:
     machine.seconds = {7: 1.0}
     watch = machine.watch()
     machine.seconds = {7: -1.0}
-    machine.now += 10
 
-    assert watch.end().foreign_cores == 0.0
+    assert machine.noise(watch).foreign_cores == 0.0
 
 
 @pytest.mark.parametrize(

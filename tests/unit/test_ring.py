@@ -39,7 +39,7 @@ def on_every_rank(world_size: int, work: Callable[[Ring], T]) -> list[T]:
             own.close()
 
     with ThreadPoolExecutor(world_size) as pool:
-        return [each.result(LIMIT) for each in [pool.submit(one, rank) for rank in range(world_size)]]
+        return [future.result(LIMIT) for future in [pool.submit(one, rank) for rank in range(world_size)]]
 
 
 def vector(rank: int, size: int, kind: Any = np.float32) -> NDArray[np.floating[Any]]:
@@ -54,7 +54,7 @@ def test_every_rank_gets_the_sum_with_the_same_bits(world_size: int, size: int, 
     sums = on_every_rank(world_size, lambda own: own.all_reduce(vector(own.rank, size, kind)))
 
     expected = sum(vector(rank, size, np.float64) for rank in range(world_size))
-    assert {each.tobytes() for each in sums} == {sums[0].tobytes()}
+    assert {total.tobytes() for total in sums} == {sums[0].tobytes()}
     assert sums[0].dtype == kind
     np.testing.assert_allclose(sums[0], expected, rtol=1e-5, atol=1e-6)
 
@@ -74,7 +74,7 @@ def test_the_argument_is_left_alone_and_a_ring_can_be_used_again() -> None:
 def test_vectors_far_larger_than_the_sockets_buffers_do_not_deadlock() -> None:
     sums = on_every_rank(3, lambda own: own.all_reduce(np.full(4_000_000, own.rank + 1, np.float32)))
 
-    assert all((each == 6).all() for each in sums)
+    assert all((total == 6).all() for total in sums)
 
 
 def test_every_rank_gathers_what_each_of_them_gave() -> None:
@@ -182,12 +182,12 @@ def test_a_stranger_who_connects_first_is_turned_away(greeting: bytes) -> None:
     with ThreadPoolExecutor(3) as pool:
         turned_away, ranks = pool.submit(stranger), [pool.submit(one, rank) for rank in range(2)]
         assert turned_away.result(LIMIT) == b""
-        assert len({each.result(LIMIT) for each in ranks}) == 1
+        assert len({future.result(LIMIT) for future in ranks}) == 1
 
 
 def test_an_address_may_be_of_either_internet_protocol() -> None:
-    assert ring._split("[::1]:80") == ("::1", 80)
-    assert ring._split("10.0.0.1:80") == ("10.0.0.1", 80)
+    assert ring.host_and_port("[::1]:80") == ("::1", 80)
+    assert ring.host_and_port("10.0.0.1:80") == ("10.0.0.1", 80)
 
 
 def test_out_of_the_graph_comes_what_was_raised_there_and_not_tensorflows_word_for_it() -> None:
