@@ -11,7 +11,7 @@ from fixtures.analysis.measurement import Failure
 from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.work import Spread
 from fixtures.errors import MissingResultError
-from fixtures.report.frame import CHARACTERS, LINES, frame, make_evidence_row, mark, rearrange, replace_marked
+from fixtures.report.frame import CHARACTERS, LINES, frame, make_evidence_row, mark, replace_marked
 from fixtures.report.markdown import make_markdown
 from fixtures.report.page import Material, make_page
 from fixtures.report.results import find_measurements, list_files_beside
@@ -69,33 +69,6 @@ def test_the_page_needs_nothing_from_the_network_and_no_script(passed_page: str)
     assert re.findall(r"(?:src|href)=\"(?:https?:)?//[^\"]+", made) == []
     assert "<script" not in made
     assert "url(http" not in made
-
-
-PYTEST_HTML = (
-    '<!DOCTYPE html>\n<html>\n  <head>\n    <meta charset="utf-8"/>\n  </head>\n  <body>\n'
-    '    <h1 id="title">t</h1>\n'
-    '    <p>Report generated on today</p>\n    <div id="environment-header">\n      <h2>Environment</h2>\n    </div>\n'
-    '    <table id="environment"></table>\n    <h2>Summary</h2>\n    OURS\n    <p class="run-count">2 tests</p>\n'
-    '    <input checked="true" class="filter" name="x" type="checkbox" data-test-result="failed" >\n'
-    '    <table id="results-table">\n      <thead>\n      </thead>\n    </table>\n'
-    "  <footer>\n  </footer>\n  </body></html>"
-)
-
-
-def test_pytests_page_opens_with_ours_and_its_environment_comes_last() -> None:
-    made = rearrange(PYTEST_HTML)
-
-    places = [made.index(each) for each in ("<header>", "<main>", "OURS", "2 tests", 'id="environment"', "</main>")]
-    assert places == sorted(places)
-    assert '<html lang="en">' in made
-    assert '<meta name="viewport" content="width=device-width, initial-scale=1"/>' in made
-    assert '<input aria-label="show failed" checked' in made
-    boxed = r'role="region"[^>]*><table id="results-table">\s*<thead>\s*</thead>\s*</table></div>'
-    assert re.search(boxed, made)
-
-
-def test_a_page_of_another_version_of_pytest_html_is_left_as_it_is_where_it_differs() -> None:
-    assert rearrange("<html><body>other</body></html>") == '<html lang="en"><body>other</body></html>'
 
 
 def test_our_part_is_made_anew_in_a_page_of_the_same_measurements_and_in_no_other() -> None:

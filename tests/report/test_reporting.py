@@ -252,6 +252,13 @@ def test_a_page_that_cannot_be_made_costs_neither_verdict_nor_measurements(
     assert "could not be made: ValueError(&#x27;no font&#x27;)" in (pytester.path / "out" / "report.html").read_text()
 
 
+def test_a_module_that_cannot_be_imported_has_its_row(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_broken="import no_such_module")
+
+    assert replay(pytester, run(*FAST)).ret == pytest.ExitCode.INTERRUPTED
+    assert any("no_such_module" in row["log"] for row in rows(pytester).values())
+
+
 def test_logs_of_an_earlier_run_explain_nothing(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "out" / "evidence"
     write_evidence({"raylet.out": "of yesterday"}, folder)
