@@ -29,13 +29,13 @@ LEARNING_RATE = 0.001
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7  # Kingma & Ba 2015, as Keras sets them
 PROBE_UPDATES = 20
 PROBE_LEARNING_RATE = 0.05
-PROBE_BYTES = 8  # of each number, which the probe has in double precision
+PROBE_BYTES = 8  # bytes of a double: the probe computes in double precision
 TRACED_UPDATES = 32
 EVALUATION_BATCH = 1000
 
 
 def configure_threads(threads: int) -> None:
-    """Give TensorFlow as many threads as the rank has CPUs; before its first operation.
+    """Give TensorFlow as many threads as the rank has CPUs; to be called before its first operation.
 
     Stock wheels size their pools by the host's cores, whatever the quota or OMP_NUM_THREADS says.
     """
@@ -53,7 +53,7 @@ def train(
 ) -> tuple[RankRecord, ...]:
     """Train as one rank and return the records of every rank.
 
-    `marks` are the unix times at which this process ended its phases so far, extended here. `progress` is called
+    `marks` maps each phase that this process has finished to its unix time; this adds its own. `progress` is called
     outside the timed loop; the first epoch starts when `wait_for_start` returns.
     """
     configure_threads(work.threads)
@@ -87,7 +87,7 @@ def train(
         host=socket.gethostname(),
         node=os.environ.get("RAY_TRAIN_E2E_NODE", ""),
         collective=collective.name,
-        means=means(),
+        means=read_compute_resources(),
         epochs=records,
         probe=probe,
         marks=marks,
@@ -102,7 +102,7 @@ def train(
 def _train_epochs(
     loop: _Loop, work: Work, rank: int, world_size: int, progress: Progress, stopwatch: Stopwatch | None
 ) -> tuple[EpochRecord, ...]:
-    """Train every epoch, and report each; a stopwatch takes the time of its all-reduces."""
+    """Train every epoch, and report each, with the time of its all-reduces if there is a stopwatch."""
     records = []
     for epoch in range(work.epochs):
         if stopwatch:
@@ -127,7 +127,7 @@ def _train_epochs(
 def _gather(collective: Collective, own: RankRecord) -> tuple[RankRecord, ...]:
     """Exchange the records of all ranks, and leave the collective."""
     records = collective.gather(json.dumps(asdict(own)).encode())
-    collective.barrier()  # nobody closes a socket that a slower rank still reads from
+    collective.barrier()  # no rank may close a socket from which a slower one still reads
     collective.close()
     return tuple(from_dict(RankRecord, parse_json(record.decode())) for record in records)
 
@@ -146,7 +146,7 @@ class _Loop:
         self._variance = tf.Variable(tf.zeros_like(self._weights))
         self._step = tf.Variable(0, dtype=tf.int64)
         per_replica = positions.stop - positions.start
-        # No function here is translated by AutoGraph: it takes a while, and leaves its translations in files.
+        # AutoGraph is off: translating takes a while, and leaves files behind.
         self._epoch = tf.function(
             self._epoch_graph, input_signature=[tf.TensorSpec((None, per_replica), tf.int32)], autograph=False
         )
@@ -190,8 +190,8 @@ class _Loop:
             )
             return number + 1, losses.write(number, loss), used.write(number, samples)
 
-        kept = tuple(tf.TensorArray(kind, size=updates) for kind in (tf.float32, tf.int32))
-        _, losses, used = tf.while_loop(lambda number, *_: number < updates, update, (0, *kept))
+        arrays = tuple(tf.TensorArray(kind, size=updates) for kind in (tf.float32, tf.int32))
+        _, losses, used = tf.while_loop(lambda number, *_: number < updates, update, (0, *arrays))
         return losses.stack(), used.stack()
 
     def build(self) -> None:
@@ -204,10 +204,10 @@ class _Loop:
     def probe(self) -> Probe:
         """Return the first reduced gradient and the change of the weights over plain SGD updates.
 
-        Plain SGD, since Adam divides by the gradient's size and so hides a sum that was taken for a mean.
-        It computes in double precision. ReLU and max-pooling have kinks: in single precision, rounding now and then
-        puts one of the millions of activations on the other side of one, and two equal processes can part by 0.004
-        of the change within twenty updates (measured); in double precision they stay together to 3e-15.
+        Plain SGD, since Adam divides by the gradient's size and so would hide a sum in place of a mean.
+        Double precision, since ReLU and max-pooling have kinks: in single precision, rounding sometimes puts one of
+        millions of activations on the other side of a kink, and two equal processes can differ by 0.004 of the
+        change after twenty updates (measured); in double precision they agree to 3e-15.
         """
         gradient_of = tf.function(self._reduced_gradient, autograph=False)
         weights = tf.Variable(tf.cast(self._initial, tf.float64))
@@ -222,7 +222,7 @@ class _Loop:
         return Probe(gradient=model.sketch(gradients[0].numpy()), weights=model.sketch(change))
 
     def epoch(self, number: int, *, evaluate: bool) -> EpochRecord:
-        """Train on every batch of an epoch; only the loop itself is on the clock."""
+        """Train on every batch of an epoch; time only the loop itself."""
         batches = self._batches(number)
         before = int(self._step.numpy())
         self._collective.barrier()
@@ -259,7 +259,7 @@ class _Loop:
         self._step.assign(0)
 
 
-def means() -> ComputeResources:
+def read_compute_resources() -> ComputeResources:
     """Return what this process computes with, read from the process itself."""
     return ComputeResources(
         intra_threads=tf.config.threading.get_intra_op_parallelism_threads(),

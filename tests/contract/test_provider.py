@@ -130,11 +130,11 @@ def run_being_started(process: subprocess.Popen[str], place: Path) -> Path:
     return run
 
 
-def guardian_of(process: subprocess.Popen[str]) -> psutil.Process:
-    (guardian,) = (
+def watchdog_of(process: subprocess.Popen[str]) -> psutil.Process:
+    (watchdog,) = (
         child for child in psutil.Process(process.pid).children() if "fixtures.system.processes" in child.cmdline()
     )
-    return guardian
+    return watchdog
 
 
 @pytest.mark.parametrize("kind", ["fake", pytest.param("local", marks=pytest.mark.ray)], scope="class")
@@ -258,7 +258,7 @@ class TestProvider:
         assert len({port for _, port in listening(frozenset(members))}) >= 5
 
         second.kill()
-        wait_until("the guardian ends the run", lambda: not run.exists(), 15)
+        wait_until("the watchdog ends the run", lambda: not run.exists(), 15)
         assert not any(alive(pid) for pid in members), line
         assert not provider.trouble()
 
@@ -322,12 +322,12 @@ def test_a_signal_in_the_middle_of_up_leaves_nothing(
 
 
 @pytest.mark.ray
-def test_when_harness_and_guardian_are_killed_the_next_run_cleans_up(
+def test_when_harness_and_watchdog_are_killed_the_next_run_cleans_up(
     place: Path, harness: Callable[..., subprocess.Popen[str]]
 ) -> None:
     process = harness()
     run = run_being_started(process, place)
-    guardian_of(process).kill()
+    watchdog_of(process).kill()
     process.kill()
     process.wait(timeout=5)
     assert processes.tagged(run)
@@ -349,7 +349,7 @@ def test_a_kept_cluster_outlives_its_harness_and_is_adopted_by_a_run_that_it_fit
     said: list[str] = []
     provider = LocalProvider(1, 1, environ, places=[place])
 
-    time.sleep(1)  # the guardian has seen the end of its harness by now
+    time.sleep(1)  # the watchdog has seen the end of its harness by now
     assert processes.reap_abandoned([place]) == ()
     cluster = provider.up(said.append)
     try:

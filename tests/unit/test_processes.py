@@ -218,16 +218,16 @@ def test_what_does_not_end_is_named(run: Path, start: Start, monkeypatch: pytest
     assert run.exists()
 
 
-def guardian_of(code: str, run: Path) -> subprocess.Popen[str]:
-    """A harness with a guardian, which then does `code`."""
+def watchdog_of(code: str, run: Path) -> subprocess.Popen[str]:
+    """A harness with a watchdog, which then does `code`."""
     script = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
         "from fixtures.system.processes import *\n"
         f"run = Path({str(run)!r})\n"
         "write_lease(run, Lease.of_this_process())\n"
-        "guardian = Guardian(run, {'PATH': os.environ.get('PATH', ''), TAG: run.name})\n"
-        f"print(guardian.pid, flush=True)\n{code}"
+        "watchdog = RunWatchdog(run, {'PATH': os.environ.get('PATH', ''), TAG: run.name})\n"
+        f"print(watchdog.pid, flush=True)\n{code}"
     )
     return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
@@ -239,16 +239,16 @@ def gone(path: Path, seconds: float = 20) -> bool:
     return not path.exists()
 
 
-def test_when_the_harness_is_killed_the_guardian_ends_the_run_whatever_signals_it_gets(run: Path, start: Start) -> None:
+def test_when_the_harness_is_killed_the_watchdog_ends_the_run_whatever_signals_it_gets(run: Path, start: Start) -> None:
     member = start(tag=run.name)
-    harness = guardian_of("time.sleep(60)", run)
+    harness = watchdog_of("time.sleep(60)", run)
     assert harness.stdout is not None
-    guardian = psutil.Process(int(harness.stdout.readline()))
-    while guardian.cwd() != "/":  # it has not yet set its handlers
+    watchdog = psutil.Process(int(harness.stdout.readline()))
+    while watchdog.cwd() != "/":  # it has not yet set its handlers
         time.sleep(0.02)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        guardian.send_signal(number)
-    assert guardian.pid not in {process.pid for process in processes.tagged(run)}
+        watchdog.send_signal(number)
+    assert watchdog.pid not in {process.pid for process in processes.tagged(run)}
 
     harness.kill()
     harness.communicate()
@@ -257,8 +257,8 @@ def test_when_the_harness_is_killed_the_guardian_ends_the_run_whatever_signals_i
     assert member.wait(timeout=10) != 0
 
 
-def test_the_guardian_leaves_a_kept_run_alone(run: Path) -> None:
-    harness = guardian_of("keep(run); guardian.dismiss(); print('dismissed')", run)
+def test_the_watchdog_leaves_a_kept_run_alone(run: Path) -> None:
+    harness = watchdog_of("keep(run); watchdog.dismiss(); print('dismissed')", run)
     printed, _ = harness.communicate(timeout=30)
 
     assert "dismissed" in printed
