@@ -1,4 +1,4 @@
-"""A file comes whole, with the right SHA-256, or not at all; what has come is gone on from."""
+"""A download is whole with the right SHA-256 or refused, and continues where it broke off."""
 
 from __future__ import annotations
 
@@ -31,63 +31,48 @@ def part(tmp_path: Path) -> Path:
 
 
 def fetch(files: Files, part: Path, path: str = "tool", sha256: str = SHA256) -> list[str]:
-    said: list[str] = []
-    download(f"{files.address}/{path}", part, sha256, said.append, patience=QUICK, sleep=lambda _: None)
-    return said
+    lines: list[str] = []
+    download(f"{files.address}/{path}", part, sha256, lines.append, timeouts=QUICK)
+    return lines
 
 
-def test_a_file_comes_whole(files: Files, part: Path) -> None:
-    fetch(files, part)
-
-    assert part.read_bytes() == CONTENT
-    assert files.asked == [("tool", "")]
-
-
-def test_an_earlier_download_is_gone_on_from(files: Files, part: Path) -> None:
-    part.write_bytes(CONTENT[:1000])
-
-    fetch(files, part)
-
-    assert part.read_bytes() == CONTENT
-    assert files.asked == [("tool", "bytes=1000-")]
-
-
-def test_a_server_without_ranges_sends_all_of_it_again(files: Files, part: Path) -> None:
-    files.ranges = False
-    part.write_bytes(CONTENT[:1000])
+@pytest.mark.parametrize(
+    ("left", "ranges", "wanted"),
+    [
+        pytest.param(b"", True, "", id="nothing there"),
+        pytest.param(CONTENT[:1000], True, "bytes=1000-", id="continues"),
+        pytest.param(CONTENT[:1000], False, "bytes=1000-", id="a server without ranges"),
+        pytest.param(CONTENT, True, f"bytes={len(CONTENT)}-", id="whole already"),
+    ],
+)
+def test_one_request_brings_what_is_missing(files: Files, part: Path, left: bytes, ranges: bool, wanted: str) -> None:
+    files.ranges = ranges
+    part.write_bytes(left)
 
     fetch(files, part)
 
     assert part.read_bytes() == CONTENT
+    assert files.asked == [("tool", wanted)]
 
 
 def test_a_connection_that_breaks_is_gone_on_from_at_once(files: Files, part: Path) -> None:
     files.cut = [5000, 7000, None]
 
-    said = fetch(files, part)
+    lines = fetch(files, part)
 
     assert part.read_bytes() == CONTENT
     assert [wanted for _, wanted in files.asked] == ["", "bytes=5000-", "bytes=12000-"]
-    assert said[0].startswith("the server broke off after 5,000 bytes")
-
-
-def test_a_whole_file_that_was_left_is_not_fetched_again(files: Files, part: Path) -> None:
-    part.write_bytes(CONTENT)
-
-    fetch(files, part)
-
-    assert part.read_bytes() == CONTENT
-    assert files.asked == [("tool", f"bytes={len(CONTENT)}-")]
+    assert lines[0].startswith("the server broke off after 5,000 bytes")
 
 
 @pytest.mark.parametrize("left", [b"another file", b"x" * (len(CONTENT) + 1)])
 def test_a_beginning_of_another_file_is_thrown_away(files: Files, part: Path, left: bytes) -> None:
     part.write_bytes(left)
 
-    said = fetch(files, part)
+    lines = fetch(files, part)
 
     assert part.read_bytes() == CONTENT
-    assert said == ["what was there of .tool.part belongs to another file: fetching it anew"]
+    assert lines == ["what was there of .tool.part belongs to another file: fetching it anew"]
 
 
 def test_a_server_that_breaks_off_again_and_again_is_given_up_and_what_came_is_kept(files: Files, part: Path) -> None:
@@ -102,19 +87,11 @@ def test_a_server_that_breaks_off_again_and_again_is_given_up_and_what_came_is_k
     assert part.read_bytes() == CONTENT
 
 
-def test_a_wrong_file_is_refused_and_removed(files: Files, part: Path) -> None:
-    files.files["tool"] = b"something else"
+@pytest.mark.parametrize("content", [b"something else", CONTENT[:-1]], ids=["wrong", "truncated"])
+def test_a_wrong_file_is_refused_and_removed(files: Files, part: Path, content: bytes) -> None:
+    files.files["tool"] = content
 
     with pytest.raises(InfraError, match=f"has SHA-256 [0-9a-f]{{64}}, expected {SHA256}: nothing was installed"):
-        fetch(files, part)
-
-    assert not part.exists()
-
-
-def test_a_truncated_file_is_a_wrong_one(files: Files, part: Path) -> None:
-    files.files["tool"] = CONTENT[:-1]
-
-    with pytest.raises(InfraError, match="expected"):
         fetch(files, part)
 
     assert not part.exists()
@@ -149,7 +126,7 @@ def test_bytes_from_the_wrong_place_are_not_taken(files: Files, part: Path) -> N
 
 def test_nobody_listens(part: Path) -> None:
     with pytest.raises(InfraError, match=r"broke off after 0 bytes: .*Connection refused"):
-        download("http://127.0.0.1:9/tool", part, SHA256, print, patience=QUICK, sleep=lambda _: None)
+        download("http://127.0.0.1:9/tool", part, SHA256, print, timeouts=QUICK)
 
 
 def test_two_processes_do_not_write_the_same_file(files: Files, part: Path) -> None:
