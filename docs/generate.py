@@ -46,7 +46,7 @@ def modules() -> str:
     return "\n".join(_package(folder) for folder in _packages(ROOT / "fixtures", ROOT / "image/trainer"))
 
 
-def rooms() -> str:
+def packages() -> str:
     """Return one row for each package, with the first line of its docstring."""
     rows = [
         f"| `{folder.relative_to(ROOT)}/` | {_summary(folder / '__init__.py')} |"
@@ -95,7 +95,7 @@ def _code(text: str | None) -> str:
 MONITORING = ("monitoring", "grafana_password", "grafana_port", "prometheus_image", "grafana_image")
 PARTS: Mapping[str, Callable[[], str]] = {
     "modules": modules,
-    "rooms": rooms,
+    "packages": packages,
     "options": lambda: options_table(OPTIONS),
     "kubernetes-options": lambda: options_table(KUBERNETES_OPTIONS),
     "monitoring-options": lambda: options_table(option for option in ALL_OPTIONS if option.dest in MONITORING),

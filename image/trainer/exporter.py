@@ -1,4 +1,4 @@
-"""Hands the figures of trials to Ray's metrics: a job of its own on the head.
+"""Pass the figures of trials to Ray's metrics: a job of its own on the head.
 
 It listens for the datagrams of trainer.telemetry and says on which address, as its first line. A trial itself knows
 nothing of Ray's metrics, so that the baseline, which imports no Ray, and the workers report in the same way.
