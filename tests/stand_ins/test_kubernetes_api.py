@@ -229,9 +229,7 @@ def test_a_missing_right_names_the_verb_the_kind_and_the_namespace(fake: FakeKub
     for verb, plural in (("list", "pods"), ("patch", "rayclusters"), ("list", "nodes")):
         fake.deny(verb, plural)
 
-    with pytest.raises(
-        DeniedError, match='may not list pods in namespace bench: pods is forbidden: User "dev" cannot list'
-    ):
+    with pytest.raises(DeniedError, match='may not list pods in namespace bench: pods is .*: User "dev" cannot list'):
         api.list("Pod", "bench")
     with pytest.raises(DeniedError, match=r"may not apply RayCluster e2e in namespace bench.*kubectl auth can-i"):
         api.apply(manifest("RayCluster", "e2e", "bench"))
@@ -376,9 +374,7 @@ def test_a_credential_plugin_that_fails_or_is_not_installed_is_named(fake: FakeK
         Api(fake.kubeconfig(tmp_path, **absent), None)
 
 
-def test_proxies_of_the_environment_are_not_used_for_loopback(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxies_of_the_environment_are_not_used_here(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "no_proxy"):
         monkeypatch.setenv(name, "" if name == "no_proxy" else "http://127.0.0.1:9")
 
@@ -387,10 +383,8 @@ def test_proxies_of_the_environment_are_not_used_for_loopback(
 
 def test_a_proxy_of_the_kubeconfig_is_used_with_its_password(fake: FakeKubernetes, tmp_path: Path) -> None:
     config = json.loads(fake.kubeconfig(tmp_path).read_text(encoding="utf-8"))
-    config["clusters"][0]["cluster"] = {
-        "server": "http://kubernetes.invalid:6443",
-        "proxy-url": fake.address.replace("//", "//me:p%40ss@"),
-    }
+    proxy = fake.address.replace("//", "//me:p%40ss@")
+    config["clusters"][0]["cluster"] = {"server": "http://kubernetes.invalid:6443", "proxy-url": proxy}
     (tmp_path / "kubeconfig").write_text(json.dumps(config), encoding="utf-8")
 
     assert Api(tmp_path / "kubeconfig", None, clock=fake.clock).version() == "v1.34.4"
@@ -400,6 +394,6 @@ def test_a_proxy_of_the_kubeconfig_is_used_with_its_password(fake: FakeKubernete
 
 def test_the_client_is_imported_only_where_a_cluster_is_asked() -> None:
     modules = "from fixtures.clusters.kubernetes.access import api, connection"
-    script = f"import sys; {modules}; print('kubernetes' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    script = [sys.executable, "-c", f"import sys; {modules}; print('kubernetes' in sys.modules)"]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"
