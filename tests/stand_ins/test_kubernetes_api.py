@@ -229,7 +229,7 @@ def test_a_missing_right_names_the_verb_the_kind_and_the_namespace(fake: FakeKub
     for verb, plural in (("list", "pods"), ("patch", "rayclusters"), ("list", "nodes")):
         fake.deny(verb, plural)
 
-    with pytest.raises(DeniedError, match='may not list pods in namespace bench: pods is .*: User "dev" cannot list'):
+    with pytest.raises(DeniedError, match=r'may not list pods in namespace bench: pods is .*: User "dev" cannot list'):
         api.list("Pod", "bench")
     with pytest.raises(DeniedError, match=r"may not apply RayCluster e2e in namespace bench.*kubectl auth can-i"):
         api.apply(manifest("RayCluster", "e2e", "bench"))
