@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from fixtures.cli import prerequisites
-from fixtures.cli.prerequisites import Wish, install, shadowed, wish
-from fixtures.cli.releases import PLATFORMS, Program, pinned, this_platform
+from fixtures.cli.prerequisites import Wish, find_shadowed, install, parse_wish
+from fixtures.cli.releases import PLATFORMS, Program, find_platform, read_pins
 from fixtures.errors import InfraError, UsageError
 from tests.stand_ins.file_server import Files, serving
 
-PINS = pinned()
-HERE = this_platform()
+PINS = read_pins()
+HERE = find_platform()
 
 
 def program_that_says(version: str) -> bytes:
@@ -53,7 +53,7 @@ class Mirror:
 
     def wish(self, folder: Path, *names: str, force: bool = False) -> Wish:
         asked = {"into": str(folder), "where": self.where, "mirror": self.files.address}
-        return wish(names, self.pins, {"HOME": "/nowhere"}, replace=force, **asked)
+        return parse_wish(names, self.pins, {"HOME": "/nowhere"}, replace=force, **asked)
 
 
 @pytest.fixture
@@ -224,10 +224,10 @@ def test_a_folder_that_is_not_on_path_and_a_program_before_it_are_said(tmp_path:
     (other / "kind").chmod(0o755)
     done = [{"name": "kind", "path": f"{tmp_path}/bin/kind"}]
 
-    assert shadowed(done, {"PATH": str(other)}) == [
+    assert find_shadowed(done, {"PATH": str(other)}) == [
         f'{tmp_path}/bin is not on PATH: export PATH="{tmp_path}/bin:$PATH"'
     ]
-    assert shadowed(done, {"PATH": f"{other}:{tmp_path}/bin"}) == [
+    assert find_shadowed(done, {"PATH": f"{other}:{tmp_path}/bin"}) == [
         f"PATH finds {other}/kind before {tmp_path}/bin/kind."
     ]
-    assert shadowed(done, {"PATH": f"{tmp_path}/bin"}) == []
+    assert find_shadowed(done, {"PATH": f"{tmp_path}/bin"}) == []

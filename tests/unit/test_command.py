@@ -141,10 +141,10 @@ def test_the_settings_of_doctor_are_checked_as_those_of_a_run(desk: Desk) -> Non
 
 
 def test_a_run_is_told_what_the_verb_was_told_an_option_and_its_opposite_alike() -> None:
-    told = verbs.pytest_options({"cluster": "kind", "overcommit": True, "monitoring": False})
+    told = verbs.to_pytest_options({"cluster": "kind", "overcommit": True, "monitoring": False})
 
     assert sorted(told) == ["--cluster=kind", "--keep=always", "--no-monitoring", "--overcommit"]
-    assert "--monitoring" in verbs.pytest_options({"monitoring": True})
+    assert "--monitoring" in verbs.to_pytest_options({"monitoring": True})
 
 
 def test_without_the_packages_one_sentence_says_how_to_install_them() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cli.prerequisites import VERSION, wish
-from fixtures.cli.releases import OLDEST, PLATFORMS, old_enough, pinned, this_platform, version_in
+from fixtures.cli.prerequisites import VERSION, parse_wish
+from fixtures.cli.releases import OLDEST, PLATFORMS, find_platform, is_new_enough, parse_version, read_pins
 from fixtures.errors import UsageError
 from fixtures.settings.kubernetes import MINIKUBE_KUBERNETES
 
-PINS = pinned()
+PINS = read_pins()
 
 
 def test_every_program_has_a_sum_for_every_platform_and_says_where_it_was_published() -> None:
@@ -26,7 +26,7 @@ def test_every_program_has_a_sum_for_every_platform_and_says_where_it_was_publis
 
 
 def test_what_is_installed_is_new_enough_and_kubectl_is_of_the_default_cluster() -> None:
-    assert all(old_enough(name, program.version) for name, program in PINS.items())
+    assert all(is_new_enough(name, program.version) for name, program in PINS.items())
     assert PINS["kubectl"].version == MINIKUBE_KUBERNETES
     assert set(VERSION) == set(OLDEST) == {"docker", *PINS}
 
@@ -47,12 +47,12 @@ def test_addresses_are_those_of_the_publishers() -> None:
     ],
 )
 def test_this_machines_platform(system: str, machine: str, where: str) -> None:
-    assert this_platform(system, machine) == where
+    assert find_platform(system, machine) == where
 
 
 def test_a_machine_without_programs_is_refused() -> None:
     with pytest.raises(UsageError, match="This machine is windows/amd64: expected one of linux/amd64, "):
-        this_platform("Windows", "AMD64")
+        find_platform("Windows", "AMD64")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_machine_without_programs_is_refused() -> None:
     ],
 )
 def test_a_version_is_read_from_what_programs_really_say(said: str, version: str) -> None:
-    assert version_in(said) == version
+    assert parse_version(said) == version
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_version_is_read_from_what_programs_really_say(said: str, version: str
     [("helm", "v3.13.9", False), ("helm", "v3.14.0", True), ("helm", "v4.2.3+g1", True), ("kind", "", False)],
 )
 def test_an_old_version_is_known(name: str, version: str, good: bool) -> None:
-    assert old_enough(name, version) is good
+    assert is_new_enough(name, version) is good
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ def test_an_old_version_is_known(name: str, version: str, good: bool) -> None:
 )
 def test_a_wish_that_cannot_be_granted_is_refused(given: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=re.escape(said)):
-        wish(**{"names": [], "pins": PINS, "environ": {}, **given})  # type: ignore[arg-type]
+        parse_wish(**{"names": [], "pins": PINS, "environ": {}, **given})  # type: ignore[arg-type]
 
 
 def test_without_more_the_usual_three_go_to_the_users_own_folder() -> None:
-    wished = wish([], PINS, {"HOME": "/home/ann"}, where="linux/arm64")
+    wish = parse_wish([], PINS, {"HOME": "/home/ann"}, where="linux/arm64")
 
-    assert [each.name for each in wished.programs] == ["kubectl", "minikube", "helm"]
-    assert wished.folder == Path("/home/ann/.local/bin")
-    assert wished.address(PINS["kubectl"]) == "https://dl.k8s.io/release/v1.34.4/bin/linux/arm64/kubectl"
+    assert [each.name for each in wish.programs] == ["kubectl", "minikube", "helm"]
+    assert wish.folder == Path("/home/ann/.local/bin")
+    assert wish.address(PINS["kubectl"]) == "https://dl.k8s.io/release/v1.34.4/bin/linux/arm64/kubectl"
 
 
 def test_a_mirror_has_the_files_by_host_and_path() -> None:
-    wished = wish([], PINS, {}, where="linux/arm64", mirror="https://mirror.example.org/files/")
+    wish = parse_wish([], PINS, {}, where="linux/arm64", mirror="https://mirror.example.org/files/")
 
-    assert wished.address(PINS["kind"]) == (
+    assert wish.address(PINS["kind"]) == (
         "https://mirror.example.org/files/github.com/kubernetes-sigs/kind/releases/download/v0.30.0/kind-linux-arm64"
     )

@@ -94,7 +94,7 @@ def served(tmp_path: Path) -> Dashboard:
 
 def test_a_way_that_ends_is_opened_again_and_nothing_of_it_is_left(served: Dashboard, tmp_path: Path) -> None:
     lines: list[str] = []
-    with dashboard.forwarded((served, RAY), {}, 20, lines.append):
+    with dashboard.forward((served, RAY), {}, 20, lines.append):
         first = int((tmp_path / "pid").read_text())
         os.kill(first, signal.SIGKILL)
         assert wait_while(lambda: "" if lines else "a line about the outage", 20, every=0.02) == ""
@@ -110,7 +110,7 @@ def test_a_way_that_leads_nowhere_is_an_error_with_the_command(served: Dashboard
 
     with (
         pytest.raises(InfraError, match=r"sleep 30 brings no page of Ray: ConnectionError at \S+"),
-        dashboard.forwarded((page,), {}, 0.3, print),
+        dashboard.forward((page,), {}, 0.3, print),
     ):
         pytest.fail("it started")
 
@@ -120,7 +120,7 @@ def test_a_way_whose_program_is_missing_is_an_error(served: Dashboard) -> None:
 
     with (
         pytest.raises(InfraError, match="/nowhere/kubectl cannot be started: "),
-        dashboard.forwarded((page,), {}, 20, print),
+        dashboard.forward((page,), {}, 20, print),
     ):
         pytest.fail("it started")
 
@@ -137,15 +137,15 @@ def test_the_last_lines_of_each_log_stand_below_its_name() -> None:
 
 
 def test_names_choose_logs() -> None:
-    assert logs.chosen(TEXTS, ["gcs*"]) == {"gcs_server.out": "begun\n"}
-    assert logs.chosen(TEXTS, []) == TEXTS
+    assert logs.choose(TEXTS, ["gcs*"]) == {"gcs_server.out": "begun\n"}
+    assert logs.choose(TEXTS, []) == TEXTS
     with pytest.raises(UsageError, match=re.escape("logs 'worker*': expected some of raylet.out, gcs_server.out.")):
-        logs.chosen(TEXTS, ["worker*"])
+        logs.choose(TEXTS, ["worker*"])
 
 
 def test_without_a_cluster_there_are_no_logs() -> None:
     with pytest.raises(InfraError, match=r"There are no logs: this suite has no cluster up\. Start one with `up`"):
-        logs.chosen({}, [])
+        logs.choose({}, [])
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_without_a_cluster_there_are_no_logs() -> None:
     ],
 )
 def test_what_was_added_is_found_although_beginnings_are_cut_off(old: str, new: str, came: str) -> None:
-    assert logs.added(old, new) == came
+    assert logs.find_added(old, new) == came
 
 
 def test_following_says_what_comes_and_to_which_log() -> None:
