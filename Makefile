@@ -13,7 +13,7 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test bench browser gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
+.PHONY: e2e test tests bench browser gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -21,9 +21,12 @@ help: ## show this list
 e2e: $(INSTALLED) ## train without Ray and with Ray Train, prove the same work, measure (ARGS="--workers=2,4")
 	$(BIN)/python -m pytest -m e2e --cluster=$(CLUSTER) $(ARGS)
 
-test: lint ## format, lint, types, unit and contract tests, real clusters, and one short real run
-	$(BIN)/python -m pytest -m "not e2e and not kubernetes" $(ARGS)
+test: $(INSTALLED) ## lint, every test that needs no Kubernetes, and one short real run
+	$(MAKE) --jobs=2 lint tests
 	$(BIN)/python -m pytest -m e2e --quick --reports=reports/quick
+
+tests: $(INSTALLED) ## unit and contract tests, real clusters and trainings; no lint, no measurement
+	$(BIN)/python -m pytest -m "not e2e and not kubernetes" --durations=10 $(ARGS)
 
 bench: $(BENCH_INSTALLED) ## measure and judge the speed targets (ARGS="--rounds 3 --only ray")
 	$(BIN)/python -m benchmarks.bench $(ARGS)
