@@ -291,6 +291,35 @@ def test_a_run_without_e2e_leaves_nothing(pytester: pytest.Pytester, expression:
     assert not (pytester.path / "out").exists()
 
 
+@pytest.mark.parametrize("expression", ["not ray", "e2e or ray", ""])
+def test_a_run_measures_whatever_expression_selects_its_e2e_tests(pytester: pytest.Pytester, expression: str) -> None:
+    replay(pytester, run(*FAST), "-m", expression).stdout.fnmatch_lines(["ray-train-e2e: cluster=local *"])
+
+    assert left(pytester) == FILES
+
+
+def test_a_run_of_other_tests_leaves_nothing_whatever_the_expression(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_other="def test_other(): pass")
+
+    shown = replay(pytester, run(*FAST), "-m", "not ray", "test_other.py")
+
+    assert shown.parseoutcomes() == {"passed": 1}
+    shown.stdout.no_fnmatch_line("ray-train-e2e: *")
+    assert not (pytester.path / "out").exists()
+
+
+def test_a_measuring_run_that_selects_nothing_leaves_its_empty_reports(pytester: pytest.Pytester) -> None:
+    assert replay(pytester, run(*FAST), "-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    assert left(pytester) == {"report.html", "junit.xml"}
+
+
+def test_reports_that_are_asked_for_elsewhere_are_written_there(pytester: pytest.Pytester) -> None:
+    replay(pytester, run(*FAST), "--html=own.html", "--junitxml=own.xml", "--benchmark-json=own.json")
+
+    assert all((pytester.path / name).stat().st_size for name in ("own.html", "own.xml", "own.json"))
+    assert left(pytester) == FILES - {"report.html", "junit.xml", "benchmark.json"}
+
+
 def test_the_clock_of_the_benchmarks_moves_only_by_recorded_time() -> None:
     clock = TrialClock()
     clock.advance(2.5)

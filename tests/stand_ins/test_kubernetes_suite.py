@@ -116,7 +116,7 @@ def test_a_run_on_kubernetes_shows_its_options_and_a_run_here_does_not(
         return FakeProvider(2, 1)
 
     monkeypatch.setattr(suite, "make_provider", made)
-    monkeypatch.delattr(suite, "pytest_configure")  # would take SIGTERM from the pytest that runs this test
+    monkeypatch.delattr(suite, "pytest_runtestloop")  # would take SIGTERM from the pytest that runs this test
 
     away = run_suite(pytester, "--cluster=minikube", "--nodes=3")
     here = run_suite(pytester)
@@ -149,7 +149,7 @@ def test_an_interrupt_while_evidence_is_collected_does_not_leave_the_cluster(
 ) -> None:
     provider = Impatient(2, 1, fails="No cluster today.")
     monkeypatch.setattr(suite, "make_provider", lambda *_: provider)
-    monkeypatch.delattr(suite, "pytest_configure")
+    monkeypatch.delattr(suite, "pytest_runtestloop")
 
     with contextlib.suppress(KeyboardInterrupt):
         run_suite(pytester)
@@ -163,7 +163,7 @@ def test_the_end_to_end_tests_are_the_same_on_kubernetes(
     FakeWatch.found = []
     monkeypatch.setattr(trials, "Watch", FakeWatch)
     monkeypatch.setattr(suite, "JobsClient", lambda *_: nullcontext(FakeJobs()))
-    monkeypatch.delattr(suite, "pytest_configure")
+    monkeypatch.delattr(suite, "pytest_runtestloop")
     pytester.makeini("[pytest]\nmarkers =\n    e2e: on a cluster that is played\n")
     pytester.makeconftest('pytest_plugins = ["fixtures.plugin"]')
     pytester.makepyfile(test_e2e=E2E.read_text())

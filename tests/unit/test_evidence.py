@@ -63,7 +63,7 @@ def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(suite, "make_provider", lambda *_: FakeProvider(2, 1))
-    monkeypatch.delattr(suite, "pytest_configure")  # would take SIGTERM from the pytest that runs this test
+    monkeypatch.delattr(suite, "pytest_runtestloop")  # would take SIGTERM from the pytest that runs this test
     pytester.makeconftest('pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.suite"]')
     pytester.makeini("[pytest]\nmarkers =\n    e2e: replayed\n")
     pytester.makepyfile(

@@ -24,6 +24,10 @@ def test_pytest_benchmark_is_the_version_whose_private_parts_were_seen(pytestcon
     assert callable(pytest_benchmark_private.writer_of(pytestconfig).write)  # type: ignore[union-attr]
 
 
+def test_pytest_itself_is_used_through_its_public_interface() -> None:
+    assert not [file.name for file in FIXTURES.rglob("*.py") if re.search(r"\b_pytest\b[. ]", file.read_text("utf-8"))]
+
+
 def test_pytest_html_is_the_version_whose_page_was_seen() -> None:
     again = "look at a report.html of this version, at pytest_html_private.py and at the page's style.css again"
     assert version("pytest-html") == pytest_html_private.SEEN, again
