@@ -1,4 +1,4 @@
-"""The command by hand: its help, how it runs the measurement, what it shows, and what it refuses."""
+"""The command line: its help, what it starts, what it prints, and what it refuses."""
 
 from __future__ import annotations
 
@@ -20,23 +20,16 @@ from tests.unit.desk import WHOLE, Desk, fail
 Say = pytest.CaptureFixture[str]
 
 
-@pytest.mark.parametrize("verb", command.VERBS)
-def test_the_help_of_a_verb_has_examples(capsys: Say, verb: str) -> None:
+@pytest.mark.parametrize("name", command.VERBS)
+def test_the_help_of_a_verb_has_examples_and_every_option_of_the_suite(capsys: Say, name: str) -> None:
     with pytest.raises(SystemExit) as ended:
-        command.main([verb, "--help"], {})
-
-    assert ended.value.code == 0
-    assert f"python -m fixtures {verb}" in capsys.readouterr().out.partition("examples:")[2]
-
-
-@pytest.mark.parametrize("verb", [name for name, verb in command.VERBS.items() if verb.cluster])
-def test_the_help_of_a_verb_about_a_cluster_has_every_option_of_the_suite(capsys: Say, verb: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        command.main([verb, "--help"], {})
+        command.main([name, "--help"], {})
 
     text = capsys.readouterr().out
     assert ended.value.code == 0
-    assert all(f"  {option.flag} " in text or f"  {option.flag}\n" in text for option in ALL_OPTIONS)
+    assert f"python -m fixtures {name}" in text.partition("examples:")[2]
+    missing = [option.flag for option in ALL_OPTIONS if not re.search(rf"  {option.flag}[ \n]", text)]
+    assert missing == [] or not command.VERBS[name].cluster
 
 
 @pytest.mark.parametrize("example", [example for verb in command.VERBS.values() for example in verb.examples])
@@ -65,16 +58,7 @@ def test_run_takes_the_cluster_away_if_that_is_asked_for(desk: Desk) -> None:
 
     desk.run("run", "--keep=never")
 
-    assert [each for each in desk.replaced if each.startswith("--keep")] == ["--keep=never"]
-
-
-def test_run_without_a_cluster_starts_nothing(desk: Desk, capsys: Say) -> None:
-    assert desk.run("run") == 11
-
-    assert desk.replaced == []
-    assert capsys.readouterr().err == (
-        "ERROR: There is no cluster to measure on: there is nothing Start one with `up` and the same options.\n"
-    )
+    assert [word for word in desk.replaced if word.startswith("--keep")] == ["--keep=never"]
 
 
 def test_dashboard_prints_where_it_is_and_how_a_browser_gets_in(desk: Desk, capsys: Say) -> None:
@@ -98,11 +82,6 @@ def test_dashboard_opens_nothing_without_a_screen(desk: Desk, monkeypatch: pytes
     assert desk.run("dashboard", environ={"SSH_CONNECTION": "somewhere"}) == 0
 
 
-def test_there_is_no_dashboard_without_a_cluster(desk: Desk, capsys: Say) -> None:
-    assert desk.run("dashboard") == 11
-    assert capsys.readouterr().err == "ERROR: No cluster of --cluster=fake is up. Start one with `up`.\n"
-
-
 def test_logs_prints_the_last_lines(desk: Desk, capsys: Say) -> None:
     desk.left(WHOLE)
 
@@ -113,16 +92,21 @@ def test_logs_prints_the_last_lines(desk: Desk, capsys: Say) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
+        (("run",), 11, "There is no cluster to measure on: there is nothing Start one with `up` and the same options."),
+        (("dashboard",), 11, "No cluster of --cluster=fake is up. Start one with `up`."),
         (("logs",), 11, "There are no logs"),
         (("logs", "--lines=0"), 4, "--lines='0': expected a whole number from 1 to 100,000."),
         (("prerequisites", "k9s"), 4, "prerequisites 'k9s': expected some of kubectl"),
     ],
 )
-def test_what_there_is_not_is_said(desk: Desk, capsys: Say, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_what_cannot_be_done_is_an_error(
+    desk: Desk, capsys: Say, arguments: tuple[str, ...], code: int, message: str
+) -> None:
     assert desk.run(*arguments) == code
-    assert said in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith(f"ERROR: {message}")
+    assert desk.replaced == []
 
 
 def test_doctor_says_by_its_exit_code_whether_a_run_could_start(desk: Desk, capsys: Say) -> None:
@@ -141,17 +125,17 @@ def test_the_settings_of_doctor_are_checked_as_those_of_a_run(desk: Desk) -> Non
 
 
 def test_a_run_is_told_what_the_verb_was_told_an_option_and_its_opposite_alike() -> None:
-    told = verbs.to_pytest_options({"cluster": "kind", "overcommit": True, "monitoring": False})
+    options = verbs.to_pytest_options({"cluster": "kind", "overcommit": True, "monitoring": False})
 
-    assert sorted(told) == ["--cluster=kind", "--keep=always", "--no-monitoring", "--overcommit"]
+    assert sorted(options) == ["--cluster=kind", "--keep=always", "--no-monitoring", "--overcommit"]
     assert "--monitoring" in verbs.to_pytest_options({"monitoring": True})
 
 
 def test_without_the_packages_one_sentence_says_how_to_install_them() -> None:
     bare = [sys.executable, "-S", "-m", "fixtures", "doctor"]  # -S: without site-packages
 
-    said = subprocess.run(bare, check=False, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(bare, check=False, cwd=ROOT, env={"PATH": ""}, capture_output=True, text=True, timeout=30)
 
-    assert said.returncode == 1
-    assert said.stdout == ""
-    assert re.fullmatch(r"ERROR: \w+ is not installed for .*\. `make install` makes \.venv; .*\n", said.stderr)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert re.fullmatch(r"ERROR: \w+ is not installed for .*\. `make install` makes \.venv; .*\n", done.stderr)

@@ -1,4 +1,4 @@
-"""What people do with a cluster by hand, on the fake provider: each verb is a process of its own."""
+"""Verbs on the fake provider, each as a process of its own."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def test_up_keeps_the_cluster_and_says_what_is_there(desk: Desk, capsys: Say) ->
 
     assert desk.machine == WHOLE
     assert max(desk.settings.workers) == 4
-    said = capsys.readouterr()
-    assert "whole      yes" in said.out
-    assert [line.split("s  ")[1] for line in said.err.splitlines()] == ["starting nothing"]
+    output = capsys.readouterr()
+    assert "whole      yes" in output.out
+    assert [line.split("s  ")[1] for line in output.err.splitlines()] == ["starting nothing"]
 
 
 def test_up_again_is_no_harm(desk: Desk) -> None:
@@ -29,21 +29,27 @@ def test_up_again_is_no_harm(desk: Desk) -> None:
     assert desk.machine == WHOLE
 
 
-def test_what_is_missing_ends_up_before_anything_is_made(desk: Desk, capsys: Say) -> None:
-    problem = Problem("minikube is not on PATH.", "Install it.")
-
-    assert desk.run("up", problems=(problem,)) == 11
+@pytest.mark.parametrize(
+    ("verb", "fake", "message"),
+    [
+        (
+            "up",
+            {"problems": (Problem("minikube is not on PATH.", "Install it."),)},
+            "minikube is not on PATH. Install it.",
+        ),
+        ("up", {"fails": "The image is\nmissing."}, "The image is missing. Give the fake no failure."),
+        ("stop", {}, "This suite has no cluster to stop. Start one with `up`."),
+    ],
+)
+def test_a_verb_that_fails_says_why_on_one_line_and_leaves_no_cluster(
+    desk: Desk, capsys: Say, verb: str, fake: dict[str, Any], message: str
+) -> None:
+    assert desk.run(verb, **fake) == 11
 
     assert desk.machine == FakeMachine()
-    assert capsys.readouterr().err == "ERROR: minikube is not on PATH. Install it.\n"
-
-
-def test_an_up_that_fails_says_why_on_one_line_leaves_evidence_and_nothing_else(desk: Desk, capsys: Say) -> None:
-    assert desk.run("up", fails="The image is\nmissing.") == 11
-
-    assert desk.machine == FakeMachine()
-    assert (desk.root / "reports/evidence/fake.log").exists()
-    assert capsys.readouterr().err.splitlines()[-1] == "ERROR: The image is missing. Give the fake no failure."
+    assert (desk.root / "reports/evidence/fake.log").exists() == ("fails" in fake)
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == f"ERROR: {message}"
 
 
 def test_the_evidence_of_an_earlier_failure_is_gone_after_an_up_that_is_well(desk: Desk) -> None:
@@ -111,19 +117,14 @@ def test_status_as_json_is_one_object_and_nothing_else(desk: Desk, capsys: Say) 
     }
 
 
-def test_restart_makes_ray_anew_on_the_nodes_that_are_there(desk: Desk) -> None:
-    desk.left(WHOLE)
+@pytest.mark.parametrize("left", [WHOLE, FakeMachine()], ids=["on its nodes", "without a cluster"])
+def test_restart_makes_ray_anew(desk: Desk, capsys: Say, left: FakeMachine) -> None:
+    desk.left(left)
 
     assert desk.run("restart") == 0
 
     assert desk.machine == WHOLE
-
-
-def test_restart_without_a_cluster_is_up(desk: Desk, capsys: Say) -> None:
-    assert desk.run("restart") == 0
-
-    assert desk.machine == WHOLE
-    assert "there is no cluster of ours yet" in capsys.readouterr().err
+    assert ("there is no cluster of ours yet" in capsys.readouterr().err) is (left != WHOLE)
 
 
 def test_a_restart_that_is_interrupted_keeps_the_nodes(desk: Desk) -> None:
@@ -141,11 +142,6 @@ def test_stop_keeps_the_nodes_and_start_brings_ray_back(desk: Desk) -> None:
     assert desk.machine == STOPPED
     assert desk.run("start") == 0
     assert desk.machine == WHOLE
-
-
-def test_there_is_nothing_to_stop_without_a_cluster(desk: Desk, capsys: Say) -> None:
-    assert desk.run("stop") == 11
-    assert capsys.readouterr().err == "ERROR: This suite has no cluster to stop. Start one with `up`.\n"
 
 
 @pytest.mark.parametrize("verb", ["stop", "start"])
@@ -178,13 +174,13 @@ def test_a_cleanup_that_fails_does_not_hide_the_first_cause(
 
     assert desk.run("up", fails="The first cause.") == 11
 
-    said = capsys.readouterr().err.splitlines()
-    assert said[-2].endswith("and then: It is stuck.")
-    assert said[-1].startswith("ERROR: The first cause.")
+    *_, second, first = capsys.readouterr().err.splitlines()
+    assert second.endswith("and then: It is stuck.")
+    assert first.startswith("ERROR: The first cause.")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("up", "--workers=0"), "--workers='0': expected counts from 1 to 1024 such as 2 or 2,4."),
         (("up", "--cluster=moon"), "--cluster='moon': expected one of local, minikube, kind, context."),
@@ -197,7 +193,7 @@ def test_a_cleanup_that_fails_does_not_hide_the_first_cause(
     ],
 )
 def test_a_wrong_word_is_refused_as_pytest_refuses_it(
-    desk: Desk, capsys: Say, arguments: tuple[str, ...], said: str
+    desk: Desk, capsys: Say, arguments: tuple[str, ...], message: str
 ) -> None:
     try:
         code: object = desk.run(*arguments)
@@ -207,7 +203,7 @@ def test_a_wrong_word_is_refused_as_pytest_refuses_it(
     assert code == 4
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ERROR: ")
-    assert said in line
+    assert message in line
 
 
 def test_the_settings_are_those_of_a_run_in_this_folder(desk: Desk) -> None:
