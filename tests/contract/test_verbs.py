@@ -53,11 +53,11 @@ class Desk:
         return process
 
     def run(self, *arguments: str) -> tuple[int, str]:
-        """Exit code and standard output of a verb."""
+        """Run a verb, and return its exit code and standard output."""
         process = self.start(*arguments)
-        said, errors = process.communicate(timeout=150)
+        output, errors = process.communicate(timeout=150)
         print(errors, file=sys.stderr)
-        return process.returncode, said
+        return process.returncode, output
 
     @property
     def runs(self) -> list[Path]:
@@ -85,14 +85,15 @@ def test_up_in_one_process_status_and_restart_in_others_and_down_leaves_nothing(
 
     assert desk.run("up", "--workers=1")[0] == 0
     (run,) = desk.runs
-    code, said = desk.run("status", "--workers=1", "--json")
+    code, output = desk.run("status", "--workers=1", "--json")
+    status = json.loads(output)
     assert code == 0
-    assert json.loads(said)["whole"]
+    assert status["whole"]
     assert desk.run("status", "--workers=2")[0] == 1, "it is too small for two"
     code, pages = desk.run("dashboard", "--workers=1", "--json")
     assert code == 0
     (page,) = json.loads(pages)
-    assert page["address"] == json.loads(said)["dashboard"]
+    assert page["address"] == status["dashboard"]
     code, logs = desk.run("logs", "raylet*", "gcs*", "--lines=3")
     assert code == 0
     assert "==> raylet.out <==" in logs

@@ -41,7 +41,7 @@ def test_every_shell_accepts_its_completion(script: Path) -> None:
 
 @pytest.mark.parametrize("script", ["bash"], indirect=True)
 @pytest.mark.parametrize(
-    ("words", "found"),
+    ("words", "completions"),
     [
         ("ray-train-e2e do", {"doctor", "down"}),
         ("ray-train-e2e up --cluster ", {"local", "minikube", "kind", "context"}),
@@ -49,7 +49,7 @@ def test_every_shell_accepts_its_completion(script: Path) -> None:
         ("ray-train-e2e completion ", set(SHELLS)),
     ],
 )
-def test_bash_completes(script: Path, words: str, found: set[str]) -> None:
+def test_bash_completes(script: Path, words: str, completions: set[str]) -> None:
     asked = f"""
 source {script}
 COMP_LINE="{words}"; COMP_POINT=${{#COMP_LINE}}
@@ -62,4 +62,4 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=30, check=False)
 
     assert done.stderr == ""
-    assert found <= {each.strip() for each in done.stdout.split("\n")}
+    assert completions <= {line.strip() for line in done.stdout.split("\n")}

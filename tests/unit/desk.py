@@ -1,4 +1,4 @@
-"""A machine on which verbs are tried, one after the other: each is a process of its own."""
+"""A machine on which tests run verbs one after the other."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Desk:
         return command.main(arguments, environ or {}, make=make, root=self.root, replace=replace)
 
     def left(self, machine: FakeMachine) -> None:
-        """What an earlier process left."""
+        """Leave what an earlier process had."""
         self.machine = FakeMachine(machine.nodes, machine.running, machine.ray, machine.kept)
 
 
 def fail(cause: str) -> Callable[[object], None]:
-    """A method that fails so."""
+    """Return a method that fails with this cause."""
 
     def give_back(self: object) -> None:
         raise InfraError(cause)

@@ -36,10 +36,10 @@ class Site(World):
         self.answer("docker image")
         self.answer("docker exec", json.dumps({"images": [], "containers": []}))
 
-    def gc(self) -> None:
+    def gc(self) -> bool:
         places, context = [self.place], self.place / "image"
         settings = KubernetesSettings(minikube_home=self.home)
-        Leftovers(settings, self.environ, self.said.append, places=places, context=context).remove()
+        return Leftovers(settings, self.environ, self.said.append, places=places, context=context).remove()
 
 
 @pytest.fixture
@@ -50,8 +50,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_where_nothing_was_left_nothing_is_said(site: Site) -> None:
-    site.gc()
-
+    assert not site.gc()
     assert site.said == []
 
 
@@ -80,9 +79,9 @@ def test_a_kept_minikube_cluster_stays_and_is_named_with_the_way_to_remove_it(si
 
     site.gc()
 
-    (said,) = site.said
-    assert said.startswith("Minikube's profile rig2 was kept and stays")
-    assert "python -m fixtures down --cluster=minikube --profile=rig2" in said
+    (line,) = site.said
+    assert line.startswith("Minikube's profile rig2 was kept and stays")
+    assert "python -m fixtures down --cluster=minikube --profile=rig2" in line
     assert site.calls("minikube delete") == []
     assert processes.read_lease(site.engine().folder) == before
 
@@ -114,8 +113,7 @@ def test_older_images_go_from_this_machine(site: Site) -> None:
     site.answer("docker image ls", f"{OLD} sha256:1\n")
     site.answer("docker image rm")
 
-    site.gc()
-
+    assert site.gc()
     assert site.said == [f"removed {OLD}"]
 
 
@@ -153,15 +151,17 @@ def test_an_image_on_a_node_is_unused_when_it_is_ours_is_not_kept_and_no_contain
         return {"id": f"sha256:{number}", "repoTags": list(names), "repoDigests": digests}
 
     keep, current = f"{REPOSITORY}:111111111111", f"{REPOSITORY}:222222222222"
-    images = [
-        image(1, keep),
-        image(2, OLD),
-        image(3, current),
-        image(4, f"{REPOSITORY}:333333333333", "docker.io/somebody/else:1"),
-        image(5, "docker.io/rayproject/ray:2.60.0"),
-        image(6),
-        image(7, f"{REPOSITORY}:444444444444"),
+    shared = (f"{REPOSITORY}:333333333333", "docker.io/somebody/else:1")
+    names = [
+        (keep,),
+        (OLD,),
+        (current,),
+        shared,
+        ("docker.io/rayproject/ray:2.60.0",),
+        (),
+        (f"{REPOSITORY}:444444444444",),
     ]
+    images = [image(number, *tags) for number, tags in enumerate(names, 1)]
     containers = [
         {"image": {"image": current}, "imageRef": "sha256:x"},
         {"image": {"image": "x"}, "imageRef": "sha256:7"},

@@ -19,7 +19,7 @@ def test_every_program_has_a_sum_for_every_platform_and_says_where_it_was_publis
     assert list(PINS) == ["kubectl", "minikube", "helm", "kind"]
     for program in PINS.values():
         assert tuple(program.sha256) == PLATFORMS
-        assert all(re.fullmatch("[0-9a-f]{64}", each) for each in program.sha256.values())
+        assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in program.sha256.values())
         assert len(set(program.sha256.values())) == len(PLATFORMS)
         assert program.sums
         assert program.address("linux/amd64").startswith("https://")
@@ -56,7 +56,7 @@ def test_a_machine_without_programs_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "version"),
+    ("text", "version"),
     [
         ("kind v0.30.0 go1.26.8 linux/amd64", "v0.30.0"),
         ("Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0", "v1.32.4-dispatcher"),
@@ -68,8 +68,8 @@ def test_a_machine_without_programs_is_refused() -> None:
         ("", ""),
     ],
 )
-def test_a_version_is_read_from_what_programs_really_say(said: str, version: str) -> None:
-    assert parse_version(said) == version
+def test_a_version_is_read_from_what_programs_really_say(text: str, version: str) -> None:
+    assert parse_version(text) == version
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_an_old_version_is_known(name: str, version: str, good: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"names": ["k9s"]}, "prerequisites 'k9s': expected some of kubectl, minikube, helm, kind."),
         ({"where": "windows/amd64"}, "--platform='windows/amd64': expected one of linux/amd64"),
@@ -90,15 +90,15 @@ def test_an_old_version_is_known(name: str, version: str, good: bool) -> None:
         ({"into": ""}, "--into='': expected a folder's path"),
     ],
 )
-def test_a_wish_that_cannot_be_granted_is_refused(given: dict[str, object], said: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(said)):
+def test_a_wish_that_cannot_be_granted_is_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
         parse_wish(**{"names": [], "pins": PINS, "environ": {}, **given})  # type: ignore[arg-type]
 
 
 def test_without_more_the_usual_three_go_to_the_users_own_folder() -> None:
     wish = parse_wish([], PINS, {"HOME": "/home/ann"}, where="linux/arm64")
 
-    assert [each.name for each in wish.programs] == ["kubectl", "minikube", "helm"]
+    assert [program.name for program in wish.programs] == ["kubectl", "minikube", "helm"]
     assert wish.folder == Path("/home/ann/.local/bin")
     assert wish.address(PINS["kubectl"]) == "https://dl.k8s.io/release/v1.34.4/bin/linux/arm64/kubectl"
 
