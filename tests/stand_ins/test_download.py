@@ -124,9 +124,17 @@ def test_bytes_from_the_wrong_place_are_not_taken(files: Files, part: Path) -> N
     assert part.read_bytes() == CONTENT[:1000]
 
 
-def test_nobody_listens(part: Path) -> None:
-    with pytest.raises(InfraError, match=r"broke off after 0 bytes: .*Connection refused"):
-        download("http://127.0.0.1:9/tool", part, SHA256, print, timeouts=QUICK)
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("tool.part", r"broke off after 0 bytes: .*Connection refused"),
+        ("nowhere/tool.part", r"nowhere/tool\.part cannot be written: .*No such file"),
+    ],
+    ids=["nobody listens", "no folder"],
+)
+def test_the_cause_of_a_failure_is_named(tmp_path: Path, part: str, message: str) -> None:
+    with pytest.raises(InfraError, match=message):
+        download("http://127.0.0.1:9/tool", tmp_path / part, SHA256, print, timeouts=QUICK)
 
 
 def test_two_processes_do_not_write_the_same_file(files: Files, part: Path) -> None:
@@ -135,8 +143,3 @@ def test_two_processes_do_not_write_the_same_file(files: Files, part: Path) -> N
 
         with pytest.raises(InfraError, match=r"Another process is downloading .tool.part\. Wait until it has finished"):
             fetch(files, part)
-
-
-def test_a_folder_that_cannot_be_written_is_named(files: Files, tmp_path: Path) -> None:
-    with pytest.raises(InfraError, match=r"nowhere/tool\.part cannot be written: .*No such file"):
-        fetch(files, tmp_path / "nowhere" / "tool.part")

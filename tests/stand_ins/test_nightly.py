@@ -341,4 +341,8 @@ def test_the_make_target_is_red_for_a_regression_alone(tmp_path: Path, code: int
     (tmp_path / "test_it.py").write_text(f"import os\nimport pytest\n@pytest.mark.e2e\ndef test_it(): os._exit({code})")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = e2e: measured")
 
-    assert make(tmp_path, "nightly", {"NIGHTLY": "-p no:cacheprovider"}).returncode == end
+    done = make(tmp_path, "nightly", {"NIGHTLY": "-p no:cacheprovider"})
+
+    assert done.returncode == end
+    assert not re.search("^::", done.stdout, re.MULTILINE), "a workflow command without GitHub"
+    assert bool(re.search("^nightly [A-Z]+: ", done.stdout, re.MULTILINE)) is (code != 0)

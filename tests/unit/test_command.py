@@ -97,6 +97,7 @@ def test_logs_prints_the_last_lines(desk: Desk, capsys: Say) -> None:
         (("run",), 11, "There is no cluster to measure on: there is nothing Start one with `up` and the same options."),
         (("dashboard",), 11, "No cluster of --cluster=fake is up. Start one with `up`."),
         (("logs",), 11, "There are no logs"),
+        (("doctor", "--workers=x"), 4, "--workers='x': expected counts"),
         (("logs", "--lines=0"), 4, "--lines='0': expected a whole number from 1 to 100,000."),
         (("prerequisites", "k9s"), 4, "prerequisites 'k9s': expected some of kubectl"),
     ],
@@ -118,10 +119,6 @@ def test_doctor_says_by_its_exit_code_whether_a_run_could_start(desk: Desk, caps
     assert "ready for --cluster=local" in capsys.readouterr().out
     assert desk.run("doctor", "--json", problems=(Problem("No moon.", "Wait."),)) == 1
     assert json.loads(capsys.readouterr().out)["missing"] == [{"what": "No moon.", "remedy": "Wait."}]
-
-
-def test_the_settings_of_doctor_are_checked_as_those_of_a_run(desk: Desk) -> None:
-    assert desk.run("doctor", "--workers=x") == 4
 
 
 def test_a_run_is_told_what_the_verb_was_told_an_option_and_its_opposite_alike() -> None:

@@ -14,7 +14,7 @@ from tests.unit.desk import STOPPED, WHOLE, Desk, fail
 Say = pytest.CaptureFixture[str]
 
 
-def test_up_keeps_the_cluster_and_says_what_is_there(desk: Desk, capsys: Say) -> None:
+def test_up_keeps_the_cluster_says_what_is_there_and_can_be_repeated(desk: Desk, capsys: Say) -> None:
     assert desk.run("up", "--workers=2,4") == 0
 
     assert desk.machine == WHOLE
@@ -22,11 +22,7 @@ def test_up_keeps_the_cluster_and_says_what_is_there(desk: Desk, capsys: Say) ->
     output = capsys.readouterr()
     assert "whole      yes" in output.out
     assert [line.split("s  ")[1] for line in output.err.splitlines()] == ["starting nothing"]
-
-
-def test_up_again_is_no_harm(desk: Desk) -> None:
-    assert [desk.run("up"), desk.run("up")] == [0, 0]
-    assert desk.machine == WHOLE
+    assert (desk.run("up"), desk.machine) == (0, WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +55,13 @@ def test_the_evidence_of_an_earlier_failure_is_gone_after_an_up_that_is_well(des
     assert not (desk.root / "reports/evidence").exists()
 
 
-@pytest.mark.parametrize("how", [{"fails": "No."}, {"interrupted": True}])
-def test_an_up_that_ends_early_leaves_what_was_there_before_as_it_was(desk: Desk, how: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("how", "code"), [({"fails": "No."}, 11), ({"interrupted": True}, 2)])
+def test_an_up_that_ends_early_leaves_what_was_there_before_as_it_was(
+    desk: Desk, how: dict[str, Any], code: int
+) -> None:
     desk.left(WHOLE)
 
-    assert desk.run("up", **how) == (2 if "interrupted" in how else 11)
-
-    assert desk.machine == WHOLE
+    assert (desk.run("up", **how), desk.machine) == (code, WHOLE)
 
 
 def test_ctrl_c_removes_what_was_half_made(desk: Desk, capsys: Say) -> None:
