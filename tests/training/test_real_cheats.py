@@ -127,9 +127,7 @@ def test_ranks_that_hide_it_by_equal_checksums_are_found_by_their_losses_and_by_
         prove(baseline, replace(alone_together, ranks=tuple(following)))
 
 
-def test_gradients_that_are_summed_instead_of_averaged_are_found_though_adam_hides_them(
-    baseline: TrialResult,
-) -> None:
+def test_gradients_that_are_summed_instead_of_averaged_are_found_though_adam_hides_them(baseline: TrialResult) -> None:
     with pytest.raises(UnequalWorkError, match="gradients are summed, not averaged"):
         prove(baseline, train(2, cheat="takes the sum twice"))
 

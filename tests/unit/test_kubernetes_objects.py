@@ -64,7 +64,4 @@ def test_a_container_that_was_started_again_tells_both_its_starts() -> None:
 def test_init_containers_are_told_apart_from_the_others() -> None:
     pods = items("pods-unschedulable.json")
 
-    assert [(each.name, each.init) for each in containers(pods[1])] == [
-        ("wait-gcs-ready", True),
-        ("ray-worker", False),
-    ]
+    assert [(each.name, each.init) for each in containers(pods[1])] == [("wait-gcs-ready", True), ("ray-worker", False)]

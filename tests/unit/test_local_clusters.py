@@ -116,12 +116,7 @@ def test_without_any_cluster_the_status_says_so(provider: LocalProvider) -> None
     ],
 )
 def test_the_status_says_whose_a_cluster_is_and_that_its_nodes_are_alive(
-    provider: LocalProvider,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    lease: Lease,
-    whose: str,
-    whole: bool,
+    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lease: Lease, whose: str, whole: bool
 ) -> None:
     run = leave(tmp_path, "a", replace(lease, extra=extra(provider)))
     monkeypatch.setattr(local_clusters, "node_states", lambda dashboard, token: ALIVE)

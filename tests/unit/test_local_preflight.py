@@ -148,9 +148,7 @@ def test_memory_is_what_the_cgroup_still_allows_and_cache_counts_as_free(tmp_pat
     assert memory_left(tmp_path) is None
 
 
-def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_is_named(
-    tmp_path: Path,
-) -> None:
+def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_is_named(tmp_path: Path) -> None:
     image = put(tmp_path, {"trainer/__init__.py": "", "trainer/a.py": "1", "data/mnist.npz": "x"})
     digests = {trainer_digest(image)}
     for changed in ({"trainer/a.py": "2"}, {"data/mnist.npz": "y"}):
@@ -164,10 +162,7 @@ def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_i
 
 @pytest.mark.parametrize(
     ("nodes", "cpus", "why"),
-    [
-        (["worker-1"], 1, "is too small (1 of 2 nodes)"),
-        (["worker-1", "worker-2"], 4, "has another shape"),
-    ],
+    [(["worker-1"], 1, "is too small (1 of 2 nodes)"), (["worker-1", "worker-2"], 4, "has another shape")],
 )
 def test_a_kept_cluster_that_does_not_fit_is_passed_over_with_a_reason_and_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: list[str], cpus: int, why: str

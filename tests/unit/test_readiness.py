@@ -124,10 +124,7 @@ HEAD_FAILED = [{"type": "HeadPodReady", "status": "False", "reason": "PodFailed"
             id="a head condition that is false, although the state says ready",
         ),
         pytest.param(
-            changed(conditions=[]),
-            TWO,
-            "HeadPodReady is not True (no such condition yet)",
-            id="no head condition",
+            changed(conditions=[]), TWO, "HeadPodReady is not True (no such condition yet)", id="no head condition"
         ),
         pytest.param(raycluster(), (*TWO, running("e2e-head-b", role="head")), "2 heads of 1", id="two heads"),
         pytest.param(

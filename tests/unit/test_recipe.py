@@ -169,11 +169,7 @@ def needed(python: str) -> set[str]:
         "platform_python_implementation": "CPython",
     }
     cpu = "tensorflow-cpu" if wanted_by("tensorflow-cpu") else "tensorflow"
-    left = [
-        Requirement("ray[default,train]"),
-        Requirement(cpu),
-        Requirement("numpy"),
-    ]
+    left = [Requirement("ray[default,train]"), Requirement(cpu), Requirement("numpy")]
     seen: set[tuple[str, frozenset[str]]] = set()
     while left:
         requirement = left.pop()

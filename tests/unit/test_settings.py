@@ -34,24 +34,7 @@ def refusal(values: dict[str, object], environ: dict[str, str] | None = None) ->
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "0",
-        "-1",
-        "two",
-        "2,,4",
-        "",
-        "100000",
-        "2.0",
-        "1e3",
-        "1_000",
-        "+2",
-        " 2",
-        "2, 4",
-        "２",
-        "٣",
-        "9" * 5000,
-    ],
+    "text", ["0", "-1", "two", "2,,4", "", "100000", "2.0", "1e3", "1_000", "+2", " 2", "2, 4", "２", "٣", "9" * 5000]
 )
 def test_worker_counts_that_are_not_plain_counts_from_1_to_1024_are_refused(text: str) -> None:
     shown = text if len(text) < 80 else text[:77] + "..."
@@ -84,11 +67,7 @@ def test_a_worker_count_given_twice_is_refused() -> None:
             "Mine",
             "--namespace='Mine': expected 2 to 63 small letters, digits and dashes such as ray-train-e2e.",
         ),
-        (
-            "build_args",
-            "BASE",
-            "--build-args='BASE': expected NAME=VALUE pairs such as BASE_IMAGE=mirror/python:3.11.",
-        ),
+        ("build_args", "BASE", "--build-args='BASE': expected NAME=VALUE pairs such as BASE_IMAGE=mirror/python:3.11."),
         ("kuberay_chart", "no", "--kuberay-chart='no': expected a path that exists, there is no 'no'."),
         ("inject_slowdown", "15%", "--inject-slowdown='15%': expected a share from 0 to 1 such as 0.15."),
         ("inject_slowdown", "1.5", "--inject-slowdown='1.5': expected a share from 0 to 1 such as 0.15."),
@@ -113,11 +92,7 @@ def test_a_batch_that_is_no_count_of_training_samples_is_refused(text: str) -> N
 @pytest.mark.parametrize(
     ("batch", "workers", "message"),
     [
-        (
-            "100",
-            "2,3",
-            "--batch-size='100': expected a batch that 3 workers share evenly, such as 96 or 102.",
-        ),
+        ("100", "2,3", "--batch-size='100': expected a batch that 3 workers share evenly, such as 96 or 102."),
         ("7", "2,4", "--batch-size='7': expected a batch that 2 and 4 workers share evenly, such as 4 or 8."),
         ("1", "2", "--batch-size='1': expected a batch that 2 workers share evenly, such as 2."),
         ("59999", "7", "--batch-size='59999': expected a batch that 7 workers share evenly, such as 59997."),
@@ -135,8 +110,7 @@ def test_a_default_batch_that_the_workers_cannot_share_is_named_as_the_default()
 
 
 @pytest.mark.parametrize(
-    ("text", "example"),
-    [("98", "0.98"), ("98%", "0.98"), ("99.5", "0.995"), ("nan", "0.98"), ("-0.5", "0.98")],
+    ("text", "example"), [("98", "0.98"), ("98%", "0.98"), ("99.5", "0.995"), ("nan", "0.98"), ("-0.5", "0.98")]
 )
 def test_an_accuracy_in_percent_is_refused_with_the_share_that_was_meant(text: str, example: str) -> None:
     assert refusal({"min_accuracy": text}) == (
@@ -156,8 +130,7 @@ def test_a_speedup_map_that_names_a_count_twice_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("10m", 600), ("600s", 600), ("600", 600), ("1h", 3600), ("1.5m", 90), (".5h", 1800)],
+    ("text", "seconds"), [("10m", 600), ("600s", 600), ("600", 600), ("1h", 3600), ("1.5m", 90), (".5h", 1800)]
 )
 def test_a_time_budget_is_seconds_unless_it_has_another_unit(text: str, seconds: float) -> None:
     assert build({"time_budget": text}, {}).time_budget == seconds
@@ -348,10 +321,7 @@ def test_the_reports_parser_fails_in_no_other_way_either(text: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    batch=st.integers(1, 60_000),
-    workers=st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True),
-)
+@given(batch=st.integers(1, 60_000), workers=st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True))
 def test_every_batch_that_a_refusal_proposes_is_accepted(batch: int, workers: list[int]) -> None:
     counts = ",".join(map(str, workers))
     try:

@@ -95,10 +95,7 @@ def test_the_share_of_the_ceiling_is_speedup_over_ceiling_in_every_round(
     rounds: list[tuple[float, float, float]], workers: int
 ) -> None:
     alone, slowest, parallel = zip(*rounds, strict=True)
-    speedup, ceiling = (
-        Speedup.from_times(workers, alone, parallel),
-        Ceiling.from_times(workers, alone, slowest),
-    )
+    speedup, ceiling = (Speedup.from_times(workers, alone, parallel), Ceiling.from_times(workers, alone, slowest))
 
     share = Share.from_times(workers, slowest, parallel)
 
