@@ -1,7 +1,5 @@
 """A headless Chromium that opens a page as people do: on a desktop, in the dark, on a phone, on paper."""
 
-from __future__ import annotations
-
 import base64
 import importlib.util
 import shutil

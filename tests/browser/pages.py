@@ -1,7 +1,5 @@
 """Every page that a reader may be shown, made as the suite makes it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A provider without a cluster: what the rest of the harness may rely on, and nothing more."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A node that is lost in the middle of a training ends the trial; nothing is trained a second time in silence."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

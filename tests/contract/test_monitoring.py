@@ -3,8 +3,6 @@
 Not run where there is no `prometheus` on PATH.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

@@ -1,7 +1,5 @@
 """What every cluster provider owes the harness, and what the embedded one owes this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Verbs on a real embedded cluster, each in a process of its own: kept by one, seen and removed by another."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import signal

@@ -3,8 +3,6 @@
 The tests run in this order on one cluster, which the last one takes down.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Iterator

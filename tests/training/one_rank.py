@@ -3,8 +3,6 @@
 The ranks find each other by TF_CONFIG. An epoch is shortened to SAMPLES; nothing else is.
 """
 
-from __future__ import annotations
-
 import sys
 from functools import partial
 from pathlib import Path

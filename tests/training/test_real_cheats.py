@@ -1,7 +1,5 @@
 """Real trainer processes that cheat, against the proof of the same work; TensorFlow, but no Ray."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

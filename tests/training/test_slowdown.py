@@ -1,7 +1,5 @@
 """The slowdown that is asked for: how long each step is delayed. It needs TensorFlow, but no Ray."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

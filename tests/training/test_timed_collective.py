@@ -1,7 +1,5 @@
 """The time of an all-reduce: taken by our ring alone, and only when somebody asks."""
 
-from __future__ import annotations
-
 import pytest
 import tensorflow as tf
 

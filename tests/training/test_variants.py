@@ -1,7 +1,5 @@
 """The benchmark's variants really train: each for some updates, in a process of its own."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What several test files ask for by name."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

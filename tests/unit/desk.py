@@ -1,7 +1,5 @@
 """A machine on which tests run verbs one after the other."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

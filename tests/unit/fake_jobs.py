@@ -1,7 +1,5 @@
 """An experiment on a Jobs API that answers at once, for tests of the run of trials."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """A machine with Minikube and Docker for tests: both are stand-ins that replay recorded sessions."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Measurements of real runs, kept as they were written."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from pathlib import Path

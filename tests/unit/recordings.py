@@ -4,8 +4,6 @@ The recordings lie in tests/data/raycluster, compressed and otherwise unchanged:
 timelines in which each line is the answer at one moment.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence

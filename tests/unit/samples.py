@@ -1,7 +1,5 @@
 """Samples and entries of a made-up history, for tests of the gate."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from fixtures.analysis.judgement import Metric

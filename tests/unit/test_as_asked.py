@@ -1,7 +1,5 @@
 """What was trained is what was asked for: two sides that agree may both have done something else."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """How much a Kubernetes cluster can really give, and why that is too little."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

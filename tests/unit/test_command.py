@@ -1,7 +1,5 @@
 """The command line: its help, what it starts, what it prints, and what it refuses."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

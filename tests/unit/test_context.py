@@ -1,7 +1,5 @@
 """A cluster that somebody has: its context is looked for, and nothing is ever made or removed."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

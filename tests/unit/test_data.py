@@ -1,7 +1,5 @@
 """MNIST: whole, or an error that names the file and both hashes."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

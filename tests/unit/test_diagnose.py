@@ -1,7 +1,5 @@
 """The first cause, on recordings of a real cluster: none while all goes well, the right one when it does not."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a person sees: a live line on a terminal, plain lines in a log."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -1,7 +1,5 @@
 """Evidence of a failure: there after a run that failed, gone after one that did not, and nobody else's touched."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

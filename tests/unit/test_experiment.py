@@ -1,7 +1,5 @@
 """The run of trials: what is submitted in which order, and when it ends."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from fixtures.analysis.plan import TrialSpec

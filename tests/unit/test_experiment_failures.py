@@ -1,7 +1,5 @@
 """How a run of trials understands a failed job, and what it keeps."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The regression gate: what is an alarm, what is none, and what it says."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The history: entries that pytest-benchmark reads, whole or absent, whoever else writes."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """What honest trials prove, and what the report tells of it; how far equal runs may end apart."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

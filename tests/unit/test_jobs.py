@@ -1,7 +1,5 @@
 """The client of the Jobs API against a stand-in that replays what Ray 2.60 really answered."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

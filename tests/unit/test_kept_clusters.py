@@ -1,7 +1,5 @@
 """Clusters that an earlier process kept: another one finds, stops, gives back or removes them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

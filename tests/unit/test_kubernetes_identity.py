@@ -1,7 +1,5 @@
 """What has happened to the pods of a Ray cluster since: on recordings of a real one, and case by case."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is read from Kubernetes objects, on recorded ones."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from fixtures.clusters.kubernetes.access.objects import (

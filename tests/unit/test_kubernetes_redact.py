@@ -1,7 +1,5 @@
 """Evidence carries no secret, no noise, and not more than a report can hold."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest

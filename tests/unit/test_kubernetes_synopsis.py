@@ -1,7 +1,5 @@
 """The first bad thing on one screen: causes before effects, and what is unknown is not called good."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from datetime import UTC, datetime

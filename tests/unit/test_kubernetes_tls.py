@@ -1,7 +1,5 @@
 """Certificates, as the kubeconfigs of minikube and kind use them in both directions."""
 
-from __future__ import annotations
-
 import base64
 import ipaddress
 import json

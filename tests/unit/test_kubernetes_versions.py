@@ -1,7 +1,5 @@
 """What goes together is known before anything is started, and everything that does not is said at once."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What `gc` removes, and what it leaves: clusters, images and archives of earlier runs."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Embedded clusters that earlier processes kept or left: found, claimed, given back, ended. No Ray."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What the embedded provider checks, reads and prepares before it starts anything."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

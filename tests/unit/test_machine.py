@@ -1,7 +1,5 @@
 """What a rank runs on, and the computation that tells how fast that is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from trainer.machine import calibrate, hardware

@@ -1,7 +1,5 @@
 """The manifests: that KubeRay's own schema knows every field of them, and what the options change."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The all-reduce through shared memory: threads of this process as ranks, each with a mapping of its own."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The worked examples of METHOD.md are what the code computes."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What Minikube prints: progress, causes and remedies, profiles and states; all from recorded sessions."""
 
-from __future__ import annotations
-
 import json
 import re
 

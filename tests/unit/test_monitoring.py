@@ -1,7 +1,5 @@
 """Asking Prometheus, the snapshot of a run, the exporter's job: what is missing is told, and costs no measurement."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from contextlib import suppress

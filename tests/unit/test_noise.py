@@ -1,7 +1,5 @@
 """What else a machine did during a trial, from the files that a kernel shows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The plan: looks, rounds in rotating order, and what fits the time budget."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import replace
 

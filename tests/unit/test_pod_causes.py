@@ -1,7 +1,5 @@
 """Why one pod is not ready: each cause that a pod's status and events can tell."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Run directories, leases, and the end of processes."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

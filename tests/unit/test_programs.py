@@ -1,7 +1,5 @@
 """Which programs are pinned, for which machines, and how their versions are read."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a running trial says, read back from whatever a cluster makes of it."""
 
-from __future__ import annotations
-
 import pytest
 
 from fixtures.system.text import plain

@@ -1,7 +1,5 @@
 """The private interfaces of pytest's plugins are those that were seen, and one module each names them."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import version
 from importlib.resources import files

@@ -1,7 +1,5 @@
 """Ray's private interfaces: one module, and one version that it was seen with."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import version
 from pathlib import Path

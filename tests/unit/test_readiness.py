@@ -1,7 +1,5 @@
 """When a RayCluster may be used: on recordings of a real one, and case by case."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

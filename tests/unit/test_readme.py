@@ -1,7 +1,5 @@
 """The documentation says what is true: its commands, options, verdicts, numbers, links and layout exist."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import tomllib

@@ -1,7 +1,5 @@
 """What the trainer's image is built from: the hash in its tag changes with every input, and with nothing else."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The gate's promises, replayed on histories with the measured noise; `make gate-selftest` replays a thousand each."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

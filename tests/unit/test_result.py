@@ -1,7 +1,5 @@
 """The result line: whole, or an error that says what is wrong with it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """The result files: what they hold, and that the schema describes them."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

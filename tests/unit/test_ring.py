@@ -1,7 +1,5 @@
 """The ring all-reduce: threads of this process as ranks, on loopback."""
 
-from __future__ import annotations
-
 import socket
 import threading
 import time

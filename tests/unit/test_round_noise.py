@@ -1,7 +1,5 @@
 """The noise between rounds is that of a run's own rounds, and only of runs that say something about it."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """The scaling model: what is fitted is what was measured, and what it predicts obeys the laws of speedup."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Which sample is where in which batch: nobody trains on one twice, and shares add up."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Options: what is accepted, what is refused and how, and which source wins."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import fields, replace

@@ -1,7 +1,5 @@
 """The shape of the code: what ruff does not check."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Statistics: known values, symmetries, and intervals that hold the truth as often as they say."""
 
-from __future__ import annotations
-
 import math
 import random
 

@@ -1,7 +1,5 @@
 """Verdicts from what trials handed over, and the way back from a file."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What a trial tells its monitor: the same from both sides, between epochs, and never in the way."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

@@ -1,7 +1,5 @@
 """The trainer's command line, and what it imports for which side."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Each code that an error names has its entry in docs/TROUBLESHOOTING.md, and each entry is named by an error."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Verbs on the fake provider, each as a process of its own."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Verdicts: the table, its order, and the exit codes."""
 
-from __future__ import annotations
-
 import itertools
 
 import pytest

@@ -1,7 +1,5 @@
 """Waiting: what ends it, what is told meanwhile."""
 
-from __future__ import annotations
-
 import pytest
 
 from fixtures.errors import InfraError

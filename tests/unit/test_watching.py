@@ -1,7 +1,5 @@
 """What people watch: the dashboards and how a browser gets in, the logs and what comes to them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The proof of the same work, proven: every way to cheat is refused, by name."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

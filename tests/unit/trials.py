@@ -1,7 +1,5 @@
 """What honest trials hand over. A test changes one figure of it and sees what the harness says."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import random
