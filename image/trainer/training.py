@@ -76,6 +76,7 @@ def train(
     calibration = calibrate()
     marks["calibrate"] = time.time()
     wait_for_start()
+    progress({"phase": "epoch"})
     records = _train_epochs(loop, work, rank, world_size, progress, stopwatch if timed else None)
     marks["train"] = time.time()
     own = RankRecord(

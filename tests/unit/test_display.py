@@ -1,8 +1,16 @@
 """What a person sees: a live line on a terminal, plain lines in a log."""
 
+import fcntl
 import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +22,7 @@ class Screen:
 
     def __init__(self, *, live: bool, width: int = 110) -> None:
         self.now, self.written = 0.0, ""
-        self.display = Display(self._write, live=live, width=width, clock=self._clock)
+        self.display = Display(self._write, live=live, width=lambda: width, clock=self._clock)
 
     def _write(self, text: str) -> None:
         self.written += text
@@ -72,6 +80,50 @@ def test_a_live_line_never_wraps() -> None:
     assert len(screen.last) < 40
 
 
+SHOWN_BY_PYTEST = """
+def test_live(display):
+    display.begin("round 1/3", "2 workers" * 20, expected=None)
+    display.end()
+"""
+PLUGINS = 'pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.suite"]'
+
+
+def show_by_pytest(folder: Path, output: int) -> None:
+    """Run pytest, which captures, on a test that shows a long live line."""
+    (folder / "conftest.py").write_text(PLUGINS)
+    (folder / "test_live.py").write_text(SHOWN_BY_PYTEST)
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", str(folder)]
+    subprocess.run(
+        command,
+        stdout=output,
+        stderr=output,
+        env={**environ, "FORCE_COLOR": "1", "TERM": "xterm"},
+        timeout=60,
+        check=True,
+    )
+
+
+def test_under_pytests_capture_a_live_line_is_as_wide_as_the_terminal(tmp_path: Path) -> None:
+    ours, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+
+    show_by_pytest(tmp_path, terminal)
+
+    shown = os.read(ours, 100_000).decode()
+    assert len(shown.partition(CLEAR)[2].partition(CLEAR)[0]) == 119
+
+
+def test_a_file_gets_plain_lines_whatever_colours_are_forced(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w+") as log:
+        show_by_pytest(tmp_path, log.fileno())
+        log.seek(0)
+        shown = log.read()
+
+    assert "1 passed" in shown
+    assert CLEAR not in shown
+
+
 def test_a_log_has_one_plain_line_per_epoch_and_no_control_characters() -> None:
     screen = Screen(live=False)
     screen.display.line("Ray is up")
@@ -111,6 +163,7 @@ def test_a_trial_that_takes_longer_than_expected_has_nothing_left_and_not_less()
     [
         ({"phase": "import"}, "starting Python"),
         ({"phase": "probe"}, "comparing gradients"),
+        ({"phase": "epoch"}, "training the first epoch"),
         ({"phase": "something new"}, "something new"),
         ({"phase": "train", "copies": 2}, "training"),
         ({"epoch": 2, "epochs": 3, "loss": None, "images_per_second": None}, "epoch 2/3"),

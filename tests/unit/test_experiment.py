@@ -162,6 +162,25 @@ def test_people_see_why_a_round_is_set_aside_and_why_a_run_ends(noise: list[Nois
     assert any("the time budget ends the run before the next round" in line for line in lines)
 
 
+def test_people_see_the_ratio_of_each_round_and_why_there_are_more_rounds() -> None:
+    lines: list[str] = []
+
+    experiment(FakeJobs(slow), replace(SETTINGS, rounds=4), lines=lines).run()
+
+    said = [line.partition("] ")[2] for line in lines if "x" in line]
+    assert said[0] == "round 1: 2 workers 1.75x\n"
+    assert said[3].endswith("the 1.50x asked for is still inside the interval. 1 more round.\n")
+    assert said[4] == "round 4: 2 workers 1.30x\n"
+
+
+def test_people_see_that_a_settled_verdict_does_not_end_the_rounds_of_a_run_for_the_gate() -> None:
+    lines: list[str] = []
+
+    experiment(FakeJobs(), replace(SETTINGS, rounds=4, regression=True), lines=lines).run()
+
+    assert any("--regression compares runs of equally many rounds. 1 more round." in line for line in lines)
+
+
 def test_the_spec_of_a_trial_survives_its_command() -> None:
     jobs = FakeJobs()
 

@@ -42,7 +42,7 @@ def test_an_upper_end_below_the_threshold_is_a_regression_at_any_look() -> None:
 def test_an_interval_that_straddles_the_threshold_is_inconclusive_and_more_rounds_may_tell() -> None:
     assert judge(UNSURE).outcome is judge(UNSURE, final=False).outcome is Outcome.INCONCLUSIVE
     assert judge(UNSURE).why.endswith("the 1.50x asked for is inside the interval and no round is left.")
-    assert judge(UNSURE, final=False).why.endswith("and more rounds may tell.")
+    assert judge(UNSURE, final=False).why.endswith("the 1.50x asked for is still inside the interval.")
 
 
 def test_the_interval_of_a_look_is_wider_than_a_plain_one() -> None:
