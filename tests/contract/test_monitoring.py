@@ -23,6 +23,7 @@ from fixtures.measure.monitor import monitored
 from fixtures.monitoring import dashboards, snapshot
 from fixtures.monitoring.prometheus import Prometheus
 from fixtures.system.noise import Noise
+from tests.stand_ins.dashboard_queries import filled, queries
 from trainer.result import MARKER, decode
 
 pytestmark = [
@@ -134,10 +135,10 @@ def test_every_target_answers_and_every_rule_is_evaluated(scene: Scene) -> None:
 def test_every_query_of_every_dashboard_is_answered_and_those_of_a_training_with_series(
     scene: Scene, file: str
 ) -> None:
-    asked = list(dashboards.queries(file, dashboards.every()[file]))
+    asked = list(queries(file, dashboards.every()[file]))
     answered = set()
     for each in asked:
-        expression = dashboards.filled(each.expression, VARIABLES)
+        expression = filled(each.expression, VARIABLES)
         # Prometheus refuses a query that is wrong, and the client raises what it says.
         if scene.prometheus.range(expression, scene.began, scene.ended, 5):
             answered.add(each.panel)
@@ -164,12 +165,10 @@ def test_the_figures_are_those_of_the_trial(scene: Scene) -> None:
 
 def test_annotations_stand_where_the_trial_began_and_ended(scene: Scene) -> None:
     marks = [
-        each
-        for each in dashboards.queries(dashboards.OURS, dashboards.every()[dashboards.OURS])
-        if "time" in each.expression
+        each for each in queries(dashboards.OURS, dashboards.every()[dashboards.OURS]) if "time" in each.expression
     ]
     found = {
-        each.panel: scene.prometheus.range(dashboards.filled(each.expression, VARIABLES), scene.began, scene.ended, 5)
+        each.panel: scene.prometheus.range(filled(each.expression, VARIABLES), scene.began, scene.ended, 5)
         for each in marks
     }
     (start,), (end,) = found["Trial starts"], found["Trial ends"]

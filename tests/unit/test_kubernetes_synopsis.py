@@ -32,6 +32,7 @@ def healthy() -> Facts:
         namespace={"metadata": {"name": "ray"}},
         raycluster=end.raycluster,
         pods=end.pods,
+        events=(),
         ray_nodes=parse_nodes(json.loads((DATA / "ray-nodes-summary.json").read_text())),
         jobs=[{"submission_id": "job-1", "status": "SUCCEEDED"}],
         versions={"Ray": "2.60.0"},
@@ -105,7 +106,7 @@ def pressed_node() -> Object:
 
 
 def test_nodes_that_this_user_may_not_see_are_not_what_went_wrong() -> None:
-    said = synopsis(replace(healthy(), nodes=None, missing={"nodes": "This user may not list nodes: forbidden."}))
+    said = synopsis(replace(healthy(), nodes=(), missing={"nodes": "This user may not list nodes: forbidden."}))
 
     assert "Nothing in the cluster looks wrong now." in said
     assert "| nodes | not for this user to see |" in said
@@ -116,7 +117,7 @@ def test_nodes_that_this_user_may_not_see_are_not_what_went_wrong() -> None:
     [
         ({"nodes": (broken_node(),)}, "(nodes):** Node a is not ready"),
         ({"nodes": (pressed_node(),)}, "(nodes):** Node a has DiskPressure (disk is full)"),
-        ({"nodes": None}, "(nodes):** The Kubernetes API did not list its nodes"),
+        ({"nodes": ()}, "(nodes):** The Kubernetes API did not list its nodes"),
         ({"crds": ()}, "(CRDs and operator):** There is no CRD rayclusters.ray.io"),
         ({"crds": ({"metadata": CRD["metadata"]},)}, "CRD rayclusters.ray.io is not established"),
         ({"operators": ()}, "(CRDs and operator):** There is no KubeRay operator"),
@@ -156,7 +157,7 @@ def test_an_operator_without_its_image_is_named_with_the_image() -> None:
         healthy(),
         now=datetime(2026, 11, 23, 9, 12, tzinfo=UTC),
         operators=(bad,),
-        operator_pods=items("pods-operator-image-missing.json"),
+        operator=items("pods-operator-image-missing.json"),
         events=items("events-operator-image-missing.json"),
     )
 

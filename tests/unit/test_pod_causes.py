@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.clusters.kubernetes.access.objects import Object, events_of
-from fixtures.clusters.kubernetes.diagnosis.pod_causes import Case, Finding, gist, pod_cause
+from fixtures.clusters.kubernetes.access.objects import Object
+from fixtures.clusters.kubernetes.diagnosis.pod_causes import Finding, Scene, gist, pod_causes
 from tests.unit.recordings import at, container, event, items, later, node, pod, running
 
 NAME = "e2e-workers-worker-x"
@@ -26,7 +26,8 @@ def looked(
     nodes: Sequence[Object] = (),
     head_ready: float | None = None,
 ) -> Finding | None:
-    return pod_cause(Case(thing, events_of(events, thing), nodes, later(seconds), head_ready))
+    scene = Scene(None, (thing,), events, nodes, later(seconds))
+    return next(pod_causes((thing,), scene, head_ready), None)
 
 
 def waiting(reason: str, message: str = "", *, init: bool = False, **more: Any) -> Object:
