@@ -168,7 +168,7 @@ def test_down_removes_profile_containers_volumes_and_network_and_proves_it(world
     engine.down()
     engine.down()
 
-    assert world.calls("minikube delete") == ["minikube delete --profile rig2 --output=json"]
+    assert world.calls("minikube delete") == ["minikube delete --output=json --profile rig2"]
     assert world.calls("docker volume")[-1] == "docker volume rm rig2 rig2-m02"
     assert world.calls("docker network")[-1] == "docker network rm rig2"
     assert all("label=created_by.minikube.sigs.k8s.io=true" in call for call in world.calls("docker network ls"))

@@ -49,8 +49,7 @@ def test_the_users_default_is_kubeconfig_then_the_home_directory(tmp_path: Path)
     assert ContextEngine(None, "home", {"HOME": str(tmp_path)}).preflight() == ()
     assert ContextEngine(None, "prod", several).preflight() == ()
     assert ContextEngine(None, "home", several).preflight() != ()
-    assert read_contexts((one, two)).names == ["dev", "prod"]
-    assert read_contexts((one, two)).current == "prod"
+    assert read_contexts((one, two)) == (["dev", "prod"], "prod")
 
 
 def test_a_kubeconfig_that_is_missing_or_broken_is_said(tmp_path: Path) -> None:

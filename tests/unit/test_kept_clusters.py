@@ -121,7 +121,7 @@ def test_nodes_are_stopped_and_looked_at(kept: World) -> None:
     engine.stop(kept.said.append)
     engine.keep_running()
 
-    assert kept.calls("minikube stop") == ["minikube stop --profile rig2 --output=json"]
+    assert kept.calls("minikube stop") == ["minikube stop --output=json --profile rig2"]
     found = lease(kept)
     assert found is not None
     assert found.kept
