@@ -301,10 +301,11 @@ def test_a_run_measures_whatever_expression_selects_its_e2e_tests(pytester: pyte
 def test_a_run_of_other_tests_leaves_nothing_whatever_the_expression(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_other="def test_other(): pass")
 
-    shown = replay(pytester, run(*FAST), "-m", "not ray", "test_other.py")
+    shown = replay(pytester, run(*FAST), "--workers=4", "--quick", "-m", "not ray", "test_other.py")
 
     assert shown.parseoutcomes() == {"passed": 1}
     shown.stdout.no_fnmatch_line("ray-train-e2e: *")
+    shown.stdout.fnmatch_lines(["WARNING: these tests do not read --workers, --reports, --quick: `pytest -m e2e` does"])
     assert not (pytester.path / "out").exists()
 
 
@@ -314,8 +315,9 @@ def test_a_measuring_run_that_selects_nothing_leaves_its_empty_reports(pytester:
 
 
 def test_reports_that_are_asked_for_elsewhere_are_written_there(pytester: pytest.Pytester) -> None:
-    replay(pytester, run(*FAST), "--html=own.html", "--junitxml=own.xml", "--benchmark-json=own.json")
+    shown = replay(pytester, run(*FAST), "--html=own.html", "--junitxml=own.xml", "--benchmark-json=own.json")
 
+    shown.stdout.fnmatch_lines(["reports: own.html, out/summary.md, results/comparison.json, history/*"])
     assert all((pytester.path / name).stat().st_size for name in ("own.html", "own.xml", "own.json"))
     assert left(pytester) == FILES - {"report.html", "junit.xml", "benchmark.json"}
 

@@ -206,12 +206,13 @@ def test_with_too_few_runs_the_gate_says_so_and_judges_nothing() -> None:
 
 
 def test_another_machine_is_not_compared() -> None:
-    judgement = judge(PAST, replace(bad(20, 0.5), like="there"))
+    past = [replace(sample, traits={"cpu": "A", "quick": "true"}) for sample in PAST]
+    judgement = judge(past, replace(bad(20, 0.5), like="there", traits={"cpu": "A", "quick": "false"}))
 
     assert judgement.findings == ()
     assert judgement.comparable == 0
     assert judgement.notes == (
-        f"No comparable history yet: 0 of {REFERENCE} nights; 1 other machine(s) or setting(s) are not comparable.",
+        f"No comparable history yet: 0 of {REFERENCE} nights; {len(PAST)} runs not comparable: quick true, not false.",
     )
 
 

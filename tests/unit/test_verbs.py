@@ -182,8 +182,9 @@ def test_a_cleanup_that_fails_does_not_hide_the_first_cause(
         (("up", "--worker=2"), "unrecognized arguments: --worker=2"),
         (("down", "--json"), "unrecognized arguments: --json"),
         (("completion", "tcsh"), "invalid choice: 'tcsh'"),
-        (("fly",), "invalid choice: 'fly'"),
-        ((), "the following arguments are required: VERB"),
+        (("fly",), "'fly': expected one of doctor, prerequisites, up,"),
+        (("dokter", "--workers=2"), "completion; did you mean doctor?"),
+        (("run", "--workers=3"), "--batch-size='128' (default): expected a batch that 3 workers share evenly"),
     ],
 )
 def test_a_wrong_word_is_refused_as_pytest_refuses_it(
@@ -198,6 +199,16 @@ def test_a_wrong_word_is_refused_as_pytest_refuses_it(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ERROR: ")
     assert message in line
+
+
+def test_without_a_verb_there_is_the_list_of_verbs(desk: Desk, capsys: Say) -> None:
+    assert desk.run() == 4
+    assert "say what is there" in capsys.readouterr().out
+
+
+def test_a_verb_that_trains_nothing_takes_a_batch_that_the_workers_cannot_share(desk: Desk) -> None:
+    assert desk.run("up", "--workers=3") == 0
+    assert desk.run("status", "--workers=3") == 0
 
 
 def test_the_settings_are_those_of_a_run_in_this_folder(desk: Desk) -> None:
