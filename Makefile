@@ -11,6 +11,11 @@ BROWSER_INSTALLED := $(VENV)/.browser-installed
 ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
 
+# The versions are those of constraints.txt either way. uv does not read pip's settings (its index, its certificates):
+# where it fails, pip has a try.
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV := UV_CONSTRAINT=constraints.txt UV_BUILD_CONSTRAINT=constraints.txt uv pip install --quiet --python $(BIN)/python
+
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
 .PHONY: e2e test tests bench browser gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
@@ -61,8 +66,8 @@ doctor up status run dashboard logs restart stop start down:
 
 # Without its dependencies: its copy of axe-core is all that is read, and it asks for a driver that is not used.
 $(BROWSER_INSTALLED): $(INSTALLED)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps axe-playwright-python
+	$(PIP) -e '.[browser]'
+	$(PIP) --no-deps axe-playwright-python
 	@touch $(BROWSER_INSTALLED)
 
 prerequisites: $(INSTALLED) ## install kubectl, Minikube and Helm into ~/.local/bin (ARGS="kind --into=tools")
@@ -86,19 +91,21 @@ lint-workflows: ## actionlint on the workflows, with shellcheck where there is o
 	elif command -v go; then go run $(ACTIONLINT) $(WORKFLOWS); \
 	else echo "lint-workflows needs actionlint or Go on PATH: https://github.com/rhysd/actionlint" >&2; exit 1; fi
 
-install: $(INSTALLED) ## create .venv with the pinned packages
+install: $(INSTALLED) ## create .venv with the pinned packages, by uv where it is on PATH
+	@echo "installed in $(VENV). Next: make doctor, then make e2e ARGS=--quick"
 
 # The mark is set last: an installation that was cut off is done again.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
 	  "Python %d.%d: Python 3.11 to 3.13 is needed. Name one with make PYTHON=python3.12" % v)'
-	$(PYTHON) -m venv $(VENV)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,kind]'
+	@echo "installing the packages of constraints.txt into $(VENV): once, about a minute and 3 GB"
+	@$(PYTHON) -m venv $(VENV)
+	@{ command -v uv >/dev/null && $(UV) -e '.[dev,kind]'; } || $(PIP) -e '.[dev,kind]'
 	@touch $(INSTALLED)
 
 # Without its dependencies: it asks for the full TensorFlow, which would overwrite tensorflow-cpu.
 $(BENCH_INSTALLED): $(INSTALLED)
-	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps tf-keras
+	$(PIP) --no-deps tf-keras
 	@touch $(BENCH_INSTALLED)
 
 clean: ## remove .venv, caches and reports; the history of runs stays
