@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
     live = sys.stdout.isatty()
     display = Display(_write, live=live)
     provider = LocalProvider(WORKERS, CPUS, environ)
-    require_nothing_missing(provider)
+    require_nothing_missing(provider.preflight())
     bench = Bench(command, options.only, options.rounds, host, (), (), {}, 0.0)
     try:
         cluster = provider.up(display.line)

@@ -95,7 +95,7 @@ def measure(workers: int, epochs: int, environ: Mapping[str, str]) -> tuple[Meas
         MissingResultError: the job failed, or trained too shortly to be watched.
     """
     provider = LocalProvider(max(workers, 1), 1, environ)
-    require_nothing_missing(provider)
+    require_nothing_missing(provider.preflight())
     display = Display(_write, live=False)
     samples: list[Sample] = []
     ended = threading.Event()

@@ -34,7 +34,7 @@ def settings_here(settings: Settings) -> Settings:
 @pytest.fixture(scope="module")
 def provider(settings_here: Settings) -> Iterator[Provider]:
     made = make_provider(settings_here, os.environ)
-    require_nothing_missing(made)
+    require_nothing_missing(made.preflight())
     yield made
     made.down()
 

@@ -50,7 +50,7 @@ def api(connect: Connect) -> Api:
 
 def manifest(kind: str, name: str, namespace: str | None = None, **more: Any) -> dict[str, Any]:
     metadata = {"name": name, **({"namespace": namespace} if namespace else {}), **more.pop("metadata", {})}
-    return {"apiVersion": KINDS[kind].version, "kind": kind, "metadata": metadata, **more}
+    return {"apiVersion": KINDS[kind], "kind": kind, "metadata": metadata, **more}
 
 
 def pods(count: int) -> list[dict[str, Any]]:

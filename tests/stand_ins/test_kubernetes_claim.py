@@ -289,7 +289,7 @@ def test_the_status_of_a_cluster_that_is_whole_says_each_part_and_the_way_in(
     assert parts["operator"].endswith(", ours")
     assert parts["RayCluster"] == "demo of 2 workers, all of them ready"
     assert parts["image"].endswith(", run on rig")
-    assert "`kubectl --context c --namespace ray port-forward service/demo-head-svc 8265`" in parts["dashboard"]
+    assert "`kubectl --context c --namespace ray port-forward service/demo-head-svc 8265:8265`" in parts["dashboard"]
     assert "kubectl --context c --namespace ray get secret demo" in parts["token"]
 
 

@@ -19,6 +19,7 @@ from fixtures.measure.jobs import JobsClient
 from fixtures.measure.monitor import Monitor, monitored
 from fixtures.monitoring import files, snapshot
 from fixtures.monitoring.prometheus import Prometheus, Series, over_http
+from tests.stand_ins.kubernetes_store import FakeClock
 from tests.unit.trials import run, timing_round
 
 RUN = run(*(timing_round(n, 10.0, 5.5, None) for n in (1, 2)))
@@ -73,7 +74,7 @@ def test_nobody_who_answers_is_told_with_the_address() -> None:
 def test_every_trial_is_asked_for_by_its_label_and_its_time() -> None:
     played = Played([{"metric": {"rank": "1"}, "values": [[1.0, "2"]]}])
 
-    found = snapshot.take(Prometheus(played), RUN.measurements, now=lambda: 1e12)
+    found = snapshot.take(Prometheus(played), RUN.measurements, FakeClock(9e9))
 
     trials = [trial_name(each.spec, each.round) for each in RUN.measurements]
     assert trials[:2] == ["accuracy, baseline", "accuracy, 2 workers"]
@@ -91,7 +92,7 @@ def test_every_trial_is_asked_for_by_its_label_and_its_time() -> None:
 
 def test_figures_without_a_trial_s_label_end_with_the_trial() -> None:
     played = Played()
-    snapshot.take(Prometheus(played), RUN.measurements[:1], now=lambda: 1e12)
+    snapshot.take(Prometheus(played), RUN.measurements[:1], FakeClock(9e9))
 
     for path, given in played.asked:
         if path.endswith("query_range"):
@@ -100,15 +101,12 @@ def test_figures_without_a_trial_s_label_end_with_the_trial() -> None:
 
 
 def test_the_last_trial_s_end_is_waited_for_and_not_for_ever() -> None:
-    last = RUN.measurements[-1]
-    slept: list[float] = []
-    seen = Played(ended_after=3)
-    snapshot.take(Prometheus(seen), RUN.measurements, slept.append, lambda: last.ended_at)
-    assert len(slept) == 3
+    clock = FakeClock(RUN.measurements[-1].ended_at)
+    snapshot.take(Prometheus(Played(ended_after=3)), RUN.measurements, clock)
+    assert len(clock.slept) == 3
 
-    times = iter(range(1000))
     never = Played(ended_after=1000)
-    snapshot.take(Prometheus(never), RUN.measurements, lambda _: None, lambda: last.ended_at + next(times))
+    snapshot.take(Prometheus(never), RUN.measurements, FakeClock(RUN.measurements[-1].ended_at))
     assert sum(path.endswith("/query") for path, _ in never.asked) <= snapshot.LATE_SECONDS + 1
 
 
