@@ -10,7 +10,7 @@ from statistics import fmean
 from benchmarks.rounds import BATCH, LARGER_BATCHES, VARIANTS, WORKERS, Bench, Configuration, VariantTrial
 from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.speedup import Ceiling, Interval, Ratios, Share, Speedup, geometric_mean, mean_interval
-from fixtures.analysis.work import Spread, prove_copies, prove_same_work
+from fixtures.analysis.work import Spread, prove_alone, prove_same_work
 from fixtures.errors import MissingResultError, UnequalWorkError
 from trainer import schedule
 
@@ -203,7 +203,7 @@ def _prove_trial(
     baseline = baselines.get((trial.round, configuration.batch_size))
     if baseline is None or configuration.kind == "baseline":
         return  # a round that was cut off before its baseline is set aside as well
-    prove_one = prove_copies if configuration.kind == "copies" else prove_same_work
+    prove_one = prove_alone if configuration.kind == "copies" else prove_same_work
     try:
         prove_one(trial.spec, baseline.result, trial.result, spread)
     except (UnequalWorkError, MissingResultError) as error:

@@ -31,6 +31,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=128, help="global, divided among the workers")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cpus", type=int, default=1, help="of each worker, and of the baseline")
+    parser.add_argument("--cores", type=_cores, default=(), help="with --workers 0: cores to run on, such as 0,1")
     parser.add_argument("--data", default=str(MNIST))
     parser.add_argument("--collective", choices=("auto", "memory", "ring", "tensorflow"), default="auto")
     parser.add_argument("--probe", action="store_true", help="run the equivalence probe first")
@@ -45,9 +46,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--batch-size {options.batch_size} cannot be divided among --workers {options.workers}")
     if options.epochs < 1 or options.cpus < 1 or options.copies < 1 or (options.copies > 1 and options.workers):
         parser.error("--epochs, --cpus and --copies start at 1, and --copies needs --workers 0")
+    if options.cores and (options.workers or options.copies > 1):
+        parser.error("--cores is for one process alone: the cores of others are their nodes'")
     if not 0 <= options.slowdown <= 1 or (options.slowdown and not options.workers):
         parser.error("--slowdown is a share from 0 to 1, of workers alone: a baseline is never slowed down")
     return options
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
 
 
 def wait_for_start() -> None:
@@ -95,6 +102,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run one trial and print its result line."""
     options = parse(arguments)
     marks = {"start": time.time()}
+    if options.cores:
+        os.sched_setaffinity(0, options.cores)  # before anything starts a thread, which inherits it
     show({"phase": "import"})
     telemetry = Telemetry(options.monitor, options.trial)
     telemetry.send("begin", workers=options.workers)

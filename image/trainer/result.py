@@ -72,6 +72,11 @@ class ComputeResources:
     niceness: int
     onednn: str
 
+    @property
+    def cpus(self) -> float:
+        """Return the CPUs that it could use at the same time."""
+        return self.cores if self.quota is None else min(self.cores, self.quota)
+
 
 @dataclass(frozen=True)
 class Hardware:

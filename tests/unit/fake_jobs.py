@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.plan import TrialSpec
-from fixtures.clusters.contract import Cluster, cluster_facts
+from fixtures.clusters.contract import Cluster, Place, cluster_facts
 from fixtures.measure import trials
 from fixtures.measure.display import Display
 from fixtures.measure.experiment import Experiment
@@ -26,8 +26,8 @@ LOST_NODE = "ray.exceptions.ActorDiedError: The actor died unexpectedly"
 
 
 def seconds(of: TrialSpec) -> float:
-    """A machine on which two workers are 1.8 and four 3 times as fast as the baseline."""
-    speed = {0: 1.0, 1: 0.95, 2: 1.8, 3: 2.4, 4: 3.0}[of.workers]
+    """Two workers are 1.8, four 3, and one process on two cores 1.7 times as fast as the baseline."""
+    speed = {0: 1.0, 1: 0.95, 2: 1.8, 3: 2.4, 4: 3.0}[of.workers] * (0.85 * of.cpus if of.cpus else 1)
     return 10.0 * of.epochs / speed * (1 + 0.001 * (of.seed % 3)) * (1.02 if of.copies > 1 else 1)
 
 
@@ -48,16 +48,22 @@ class FakeJobs(JobsClient):
     submitted: list[TrialSpec] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
+    resources: list[str] = field(default_factory=list)
 
-    def submit(self, entrypoint: Sequence[str], cpus: float = 0, env: Mapping[str, str] | None = None) -> str:
+    def submit(
+        self, entrypoint: Sequence[str], cpus: float = 0, env: Mapping[str, str] | None = None, resource: str = ""
+    ) -> str:
         assert list(entrypoint[:3]) == ["python", "-m", "trainer"]
         options = trainer.parse(entrypoint[3:])
         kind = "ceiling" if options.copies > 1 else "accuracy" if options.evaluate else "timing"
-        given = (options.workers, options.copies, options.epochs, options.seed, options.probe, options.slowdown)
+        held = options.cpus if options.cores or resource else 0
+        kind = "all-cores" if held else kind
+        given = (options.workers, options.copies, options.epochs, options.seed, options.probe, options.slowdown, held)
         of = TrialSpec(kind, *given)  # type: ignore[arg-type]
         self.submitted.append(of)
         self.commands.append(list(entrypoint))
         self.cpus.append(cpus)
+        self.resources.append(resource)
         return shlex.join(entrypoint)
 
     def follow(
@@ -109,6 +115,7 @@ def experiment(
     counts: tuple[int, ...] = (2,),
     *,
     cores: int | None = None,
+    all_cores: Mapping[int, Place] | None = None,
     provider: FakeProvider | None = None,
     lines: list[str] | None = None,
 ) -> Experiment:
@@ -117,6 +124,7 @@ def experiment(
     cluster: Cluster = provider.up(lambda line: None)
     if cores is not None:
         cluster = replace(cluster, usable_cores=cores)
+    cluster = replace(cluster, all_cores=all_cores or {})
     facts = cluster_facts("fake", cluster)
     write: Callable[[str], None] = (lambda text: None) if lines is None else lines.append
     display = Display(write, live=False, clock=lambda: jobs.now)

@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
+from fixtures.clusters.contract import Place
 from fixtures.system.noise import Noise
 from tests.unit.fake_jobs import NOISY, FakeJobs, experiment, honest, measure, names, noise, slow
 from tests.unit.trials import QUIET, SETTINGS, SPREAD, spec
@@ -94,6 +97,56 @@ def test_only_a_plain_baseline_is_placed_on_a_worker_node_by_its_cpus() -> None:
 
     placed = {trial.name: cpus for trial, cpus in zip(jobs.submitted, jobs.cpus, strict=True)}
     assert placed == {"baseline": 1, "2 workers": 0, "2 copies": 0}
+
+
+def test_every_round_trains_with_one_process_on_all_cores_where_a_place_has_them() -> None:
+    jobs = FakeJobs()
+
+    measured = experiment(jobs, counts=(2, 4), all_cores={2: Place(cores=(5, 6))}).run()
+
+    alone = [trial for trial in jobs.submitted if trial.kind == "all-cores"]
+    assert [trial.seed for trial in alone] == [2, 3, 4]
+    assert {trial.name for trial in alone} == {"1 process, 2 cores"}
+    assert set(measured.all_cores_rounds(2)) == set(measured.rounds(0)) == {1, 2, 3}
+    assert not measured.all_cores_rounds(4)
+    assert all(trial.spec.name == "baseline" for trial in measured.rounds(0).values())
+
+
+@pytest.mark.parametrize(
+    ("place", "placed", "cores"),
+    [(Place(cores=(5, 6)), (1, ""), (5, 6)), (Place(resource="wide-2"), (0, "wide-2"), ())],
+)
+def test_the_process_on_all_cores_starts_where_the_cluster_has_a_place_for_it(
+    place: Place, placed: tuple[int, str], cores: tuple[int, ...]
+) -> None:
+    jobs = FakeJobs()
+
+    experiment(jobs, all_cores={2: place}).run()
+
+    at = [trial.name for trial in jobs.submitted].index("1 process, 2 cores")
+    options = trainer.parse(jobs.commands[at][3:])
+    assert (options.workers, options.copies, options.cpus, options.cores) == (0, 1, 2, cores)
+    assert (jobs.cpus[at], jobs.resources[at]) == placed
+
+
+def test_no_process_on_all_cores_runs_unless_it_is_wanted() -> None:
+    jobs = FakeJobs()
+
+    experiment(jobs, replace(SETTINGS, all_cores=False), all_cores={2: Place()}).run()
+
+    assert "1 process, 2 cores" not in names(jobs)
+
+
+def test_the_one_round_of_a_quick_run_has_the_process_on_all_cores_too() -> None:
+    jobs = FakeJobs()
+
+    measured = experiment(jobs, replace(SETTINGS, quick=True, rounds=1), all_cores={2: Place(resource="wide-2")}).run()
+
+    assert names(jobs) == ["baseline", "2 workers", "1 process, 2 cores"]
+    assert {(trial.seed, trial.epochs) for trial in jobs.submitted} == {(1, 2)}
+    against = summarise(measured, SPREAD).of(2).against_all_cores
+    assert against is not None
+    assert against.estimate == pytest.approx(1.8 / 1.7)
 
 
 def test_every_command_carries_the_settings() -> None:

@@ -18,7 +18,7 @@ from fixtures.history.gate import REFERENCE, judge
 from fixtures.history.store import History, read_commit, series
 from fixtures.settings.settings import Settings
 from tests.unit.samples import HERE, OVERHEAD, SPEEDUP, TRAINING, entry
-from tests.unit.trials import SPREAD, run, timing_round
+from tests.unit.trials import SETTINGS, SPREAD, run, timing_round
 
 SAVED = Path(__file__).parents[1] / "data" / "benchmark.json"
 
@@ -230,6 +230,19 @@ def test_a_monitored_run_is_like_monitored_ones_and_others_like_those_of_before_
 
     assert made().setup == made("monitoring=false").setup
     assert made("monitoring=true").setup == made().setup | {"monitoring": "true"}
+
+
+def test_a_run_whose_rounds_have_the_process_on_all_cores_is_compared_with_such_runs_alone() -> None:
+    def made(seconds: float | None = None, **run_of: Any) -> Entry:
+        rounds = [timing_round(number, 10.0, 6.0, all_cores=seconds) for number in (1, 2)]
+        return Entry.of(summarise(run(*rounds, **run_of), SPREAD), Commit("c0ffee"), "1.0")
+
+    old, new = made(), made(5.5, all_cores=(2,))
+    assert new.setup == old.setup | {"all-cores": "true"}
+    assert made(all_cores=(2,), settings=replace(SETTINGS, all_cores=False)).setup == old.setup
+    assert old.compared[0].against_all_cores is None
+    assert new.compared[0].against_all_cores == pytest.approx(5.5 / 6)
+    assert Entry.from_section(json.loads(json.dumps(new.section)), "") == new
 
 
 def test_an_unknown_machine_is_like_no_other() -> None:

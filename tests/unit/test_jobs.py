@@ -133,7 +133,7 @@ def test_a_command_is_quoted_and_gets_an_id_of_ours_and_no_cpus_unless_asked(
     dashboard: Dashboard, jobs: JobsClient
 ) -> None:
     one = jobs.submit(["/a b/python", "-c", "print('x')"])
-    two = jobs.submit(["python"], cpus=2, env={"A": "b c"})
+    two = jobs.submit(["python"], cpus=2, env={"A": "b c"}, resource="wide-2")
 
     assert one != two
     assert dashboard.bodies == [
@@ -142,6 +142,7 @@ def test_a_command_is_quoted_and_gets_an_id_of_ours_and_no_cpus_unless_asked(
             "entrypoint": "python",
             "submission_id": two,
             "entrypoint_num_cpus": 2,
+            "entrypoint_resources": {"wide-2": 1},
             "runtime_env": {"env_vars": {"A": "b c"}},
         },
     ]

@@ -81,6 +81,17 @@ def test_a_round_is_the_baseline_each_count_and_the_copies_of_each_count() -> No
     assert {(trial.epochs, trial.seed, trial.probe) for trial in trials} == {(2, 10, False)}
 
 
+def test_a_round_trains_with_one_process_on_the_cores_of_a_count_where_it_is_asked_to() -> None:
+    trials = timing_round(Settings(cpus_per_worker=2), (2, 4), 1, ceiling=False, all_cores=(2, 4))
+
+    assert [trial.name for trial in trials] == [
+        *("baseline", "2 workers", "4 workers"),
+        *("1 process, 4 cores", "1 process, 8 cores"),
+    ]
+    assert {(trial.kind, trial.workers, trial.copies) for trial in trials[3:]} == {("all-cores", 0, 1)}
+    assert [trial.cpus for trial in trials] == [0, 0, 0, 4, 8]
+
+
 def test_a_quick_round_and_one_that_is_run_again_have_no_ceiling() -> None:
     assert [trial.name for trial in timing_round(Settings(quick=True), (2,), number=1)] == ["baseline", "2 workers"]
     assert {trial.kind for trial in timing_round(Settings(), [2, 4], 13, ceiling=False)} == {"timing"}
@@ -102,11 +113,11 @@ def test_every_round_holds_each_configuration_once_whatever_its_order(
 @hypothesis.settings(deadline=None)
 @given(counts=COUNTS, first=st.integers(1, 20))
 def test_over_as_many_rounds_as_configurations_each_takes_each_position_once(counts: list[int], first: int) -> None:
-    size = len(timing_round(Settings(), counts, 1))
+    size = len(timing_round(Settings(), counts, 1, all_cores=counts))
     taken = Counter(
         (trial.name, position)
         for number in range(first, first + size)
-        for position, trial in enumerate(timing_round(Settings(), counts, number))
+        for position, trial in enumerate(timing_round(Settings(), counts, number, all_cores=counts))
     )
 
     assert len(taken) == size * size

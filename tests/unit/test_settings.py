@@ -67,6 +67,11 @@ def test_a_worker_count_given_twice_is_refused() -> None:
         ),
         ("build_args", "BASE", "--build-args='BASE': expected NAME=VALUE pairs such as BASE_IMAGE=mirror/python:3.11."),
         ("kuberay_chart", "no", "--kuberay-chart='no': expected a path that exists, there is no 'no'."),
+        (
+            "min_speedup_all_cores",
+            "0",
+            "--min-speedup-all-cores='0': expected a number above 0, up to 1000, such as 1.1.",
+        ),
         ("inject_slowdown", "15%", "--inject-slowdown='15%': expected a share from 0 to 1 such as 0.15."),
         ("inject_slowdown", "1.5", "--inject-slowdown='1.5': expected a share from 0 to 1 such as 0.15."),
         ("collective", "NCCL", f"--collective='NCCL': expected one of {', '.join(COLLECTIVES)}."),
@@ -233,6 +238,14 @@ def test_a_threshold_is_the_entry_of_its_own_or_half_of_each_further_worker() ->
 
     assert [chosen.threshold(n) for n in (1, 2, 3, 4, 8)] == [None, 1.8, 2.0, 2.5, 4.5]
     assert Settings(min_speedup=((1, 0.9),)).threshold(1) == 0.9
+
+
+def test_a_speedup_over_all_cores_that_no_round_measures_cannot_be_asked_for() -> None:
+    assert build({"min_speedup_all_cores": "0.9"}, {}).min_speedup_all_cores == 0.9
+    assert Settings().min_speedup_all_cores is None
+    assert refusal({"min_speedup_all_cores": "0.9", "all_cores": False}) == (
+        "--min-speedup-all-cores='0.9': expected no --no-all-cores, which measures no such speedup."
+    )
 
 
 def test_each_option_is_one_field_with_the_same_default() -> None:

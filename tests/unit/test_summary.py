@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,74 @@ def test_fast_rounds_pass() -> None:
     assert two.share is not None
     assert two.share.ratios[0] == pytest.approx(10.4 / (2 * 5.5))
     assert (two.rounds, two.threshold, len(two.proof)) == ((1, 2, 3), 1.5, 8)
+
+
+def test_the_workers_are_compared_with_one_process_on_all_their_cores_too() -> None:
+    rounds = [timing_round(number, 10.0, 5.5, all_cores=5.0) for number in (1, 2, 3)]
+    two = judge(run(*rounds, all_cores=(2,), polluted={"3": "noise"})).of(2)
+
+    assert two.all_cores is not None
+    assert two.against_all_cores is not None
+    assert two.all_cores.ratios == (2.0, 2.0)
+    assert two.against_all_cores.ratios == pytest.approx((5.0 / 5.5, 5.0 / 5.5))
+    assert two.all_cores_why == ""
+    assert two.verdict.outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("why", "changes"),
+    [
+        ("--no-all-cores", {"settings": replace(SETTINGS, all_cores=False)}),
+        ("no node has 2 cores: this is what more machines are for", {"all_cores": (3, 4)}),
+        ("Speedup needs 2 cores, this cluster has 1.", {"usable_cores": 1}),
+        ("an older version of the suite measured this run", {"all_cores": None}),
+        ("no clean round of proven work measured it", {}),
+    ],
+)
+def test_a_run_without_one_process_on_all_cores_says_why(why: str, changes: dict[str, Any]) -> None:
+    two = judge(run(*FAST, **({"all_cores": (2,)} | changes))).of(2)
+
+    assert (two.all_cores, two.against_all_cores, two.all_cores_why) == (None, None, why)
+
+
+def test_one_process_on_all_cores_that_did_other_work_is_a_regression() -> None:
+    *trials, alone = timing_round(1, 10.0, 5.5, all_cores=5.0)
+    lazy = replace(alone, result=with_epoch(alone.result, 0, updates=9, samples=54_000))
+
+    verdict = judge(run([*trials, lazy], all_cores=(2,))).verdict
+
+    assert verdict.outcome is Outcome.REGRESSION
+    assert verdict.why.startswith("1 process, 2 cores: The ranks trained on 54,000")
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcome", "why"),
+    [
+        (None, Outcome.PASS, "2 workers are 1.82x as fast as the baseline"),
+        (0.9, Outcome.PASS, "2 workers are 0.91x as fast as one process on 2 cores"),
+        (0.95, Outcome.REGRESSION, "2 workers are 0.91x as fast as one process on 2 cores"),
+    ],
+)
+def test_a_speedup_over_all_cores_is_asked_for_beside_the_one_over_the_baseline(
+    asked: float | None, outcome: Outcome, why: str
+) -> None:
+    rounds = [timing_round(number, 10.0, 5.5 + number / 1000, all_cores=5.0) for number in (1, 2, 3)]
+    settings = replace(SETTINGS, min_speedup_all_cores=asked)
+
+    verdict = judge(run(*rounds, all_cores=(2,), settings=settings)).verdict
+
+    assert verdict.outcome is outcome
+    assert why in verdict.why
+
+
+def test_a_speedup_over_all_cores_that_could_not_be_measured_leaves_the_run_undecided() -> None:
+    verdict = judge(run(*FAST, all_cores=(), settings=replace(SETTINGS, min_speedup_all_cores=1.0))).verdict
+
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.why == (
+        "The workers were not compared with one process on 2 cores: "
+        "no node has 2 cores: this is what more machines are for."
+    )
 
 
 def test_end_to_end_the_workers_wait_for_the_cluster_and_the_baseline_does_not() -> None:
@@ -237,7 +306,7 @@ def test_a_run_goes_through_its_file_unchanged_and_is_judged_the_same() -> None:
     ("keys", "value", "why"),
     [
         ("result ranks 0 epochs 1 accuracy", None, r"[1].result.ranks[0].epochs[1].accuracy is missing"),
-        ("spec kind", "guess", "[1].spec.kind: expected one of accuracy, timing, ceiling"),
+        ("spec kind", "guess", "[1].spec.kind: expected one of accuracy, timing, ceiling, all-cores"),
     ],
 )
 def test_a_figure_that_is_missing_or_of_another_kind_in_the_file_is_named(

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.analysis.plan import TrialSpec
-from fixtures.analysis.work import TENSORS, prove_copies, prove_same_work, require_accuracy
+from fixtures.analysis.work import TENSORS, prove_alone, prove_same_work, require_accuracy
 from fixtures.errors import MissingResultError, UnequalWorkError
 from tests.unit.trials import (
     BATCH,
@@ -318,7 +318,7 @@ def test_a_loss_that_is_no_number_is_not_the_same_work_even_on_both_sides(loss: 
 def test_copies_that_did_what_the_baseline_did_are_a_ceiling() -> None:
     of = spec(0, "ceiling", copies=2)
 
-    prove_copies(of, result(spec(0, "timing")), result(of), SPREAD)
+    prove_alone(of, result(spec(0, "timing")), result(of), SPREAD)
 
 
 def test_a_copy_that_did_less_or_had_more_or_is_absent_is_no_ceiling() -> None:
@@ -327,8 +327,35 @@ def test_a_copy_that_did_less_or_had_more_or_is_absent_is_no_ceiling() -> None:
     rich = replace(copies.ranks[1].means, cores=2)
 
     with pytest.raises(UnequalWorkError, match="Copy 1 of 2: The ranks trained on 54,000"):
-        prove_copies(of, baseline, with_epoch(copies, 1, updates=9, samples=54_000), SPREAD)
+        prove_alone(of, baseline, with_epoch(copies, 1, updates=9, samples=54_000), SPREAD)
     with pytest.raises(UnequalWorkError, match="Copy 1 of 2: Cores to run on: 2"):
-        prove_copies(of, baseline, with_rank(copies, 1, means=rich), SPREAD)
+        prove_alone(of, baseline, with_rank(copies, 1, means=rich), SPREAD)
     with pytest.raises(MissingResultError, match="1 of 2 copies reported their work"):
-        prove_copies(of, baseline, replace(copies, ranks=copies.ranks[:1]), SPREAD)
+        prove_alone(of, baseline, replace(copies, ranks=copies.ranks[:1]), SPREAD)
+
+
+def test_one_process_on_all_cores_has_as_many_threads_and_cpus_as_the_workers_together() -> None:
+    of, baseline = spec(0, "all-cores", cpus=4), result(spec(0, "timing"))
+    alone = result(of)
+    means = alone.ranks[0].means
+
+    prove_alone(of, baseline, alone, SPREAD)
+    prove_alone(of, baseline, with_rank(alone, 0, means=replace(means, cores=16, quota=4.0)), SPREAD)
+    for wrong, why in (
+        (replace(means, intra_threads=2), "It computed with 2 threads inside an operation, not 4"),
+        (replace(means, cores=2), "It could use 2 CPUs, not 4"),
+        (replace(means, cores=16), "It could use 16 CPUs, not 4"),
+        (replace(means, quota=2.5), "It could use 2.5 CPUs, not 4"),
+        (replace(means, niceness=10), "Niceness: 10"),
+    ):
+        with pytest.raises(UnequalWorkError, match=f"1 process, 4 cores: {why}"):
+            prove_alone(of, baseline, with_rank(alone, 0, means=wrong), SPREAD)
+
+
+def test_where_nothing_holds_a_baseline_to_its_cpus_nothing_holds_one_process_on_all_cores() -> None:
+    of, baseline = spec(0, "all-cores", cpus=4), result(spec(0, "timing"))
+    free = replace(baseline.ranks[0].means, cores=10)
+
+    prove_alone(
+        of, with_rank(baseline, 0, means=free), with_rank(result(of), 0, means=replace(free, intra_threads=4)), SPREAD
+    )

@@ -29,7 +29,7 @@ MEANS = ComputeResources(intra_threads=1, inter_threads=1, cores=1, quota=None, 
 SCALING = ScalingModel(Compute(step=4e-4, image=1e-4, cache=0.0, batch=0.0, call=2e-4), Link(2e-5, 5e9), 900_136)
 SETTINGS = Settings(epochs=EPOCHS, batch_size=BATCH)
 
-Kind = Literal["accuracy", "timing", "ceiling"]
+Kind = Literal["accuracy", "timing", "ceiling", "all-cores"]
 
 
 @cache
@@ -81,10 +81,10 @@ def epoch_record(
 
 
 def spec(
-    workers: int, kind: Kind = "accuracy", *, copies: int = 1, seed: int = 1, epochs: int | None = None
+    workers: int, kind: Kind = "accuracy", *, copies: int = 1, seed: int = 1, epochs: int | None = None, cpus: int = 0
 ) -> TrialSpec:
     epochs = epochs or (EPOCHS if kind == "accuracy" else 1)
-    return TrialSpec(kind, workers, copies, epochs, seed, probe=kind == "accuracy")
+    return TrialSpec(kind, workers, copies, epochs, seed, probe=kind == "accuracy", cpus=cpus)
 
 
 def result(of: TrialSpec, seconds: float = 10.0) -> TrialResult:
@@ -101,7 +101,7 @@ def result(of: TrialSpec, seconds: float = 10.0) -> TrialResult:
             host="here",
             node=f"worker-{rank + 1}",
             collective="ring" if world_size > 1 else "none",
-            means=MEANS,
+            means=replace(MEANS, intra_threads=of.cpus, cores=of.cpus) if of.cpus else MEANS,
             epochs=tuple(
                 epoch_record(
                     number,
@@ -162,9 +162,14 @@ def measurement(of: TrialSpec, number: int = 0, seconds: float = 10.0, noise: No
 
 
 def timing_round(
-    number: int, baseline: float, parallel: float, copies: float | None = None, workers: int = 2
+    number: int,
+    baseline: float,
+    parallel: float,
+    copies: float | None = None,
+    workers: int = 2,
+    all_cores: float | None = None,
 ) -> tuple[Measurement, ...]:
-    """One clean round: seconds of the baseline, of the workers, and of the slowest copy."""
+    """One clean round: seconds of the baseline, the workers, the slowest copy, and one process on all cores."""
     seed = SETTINGS.seed + number
     trials = [
         measurement(spec(0, "timing", seed=seed), number, baseline),
@@ -172,6 +177,8 @@ def timing_round(
     ]
     if copies is not None:
         trials.append(measurement(spec(0, "ceiling", copies=workers, seed=seed), number, copies))
+    if all_cores is not None:
+        trials.append(measurement(spec(0, "all-cores", cpus=workers, seed=seed), number, all_cores))
     return tuple(trials)
 
 
@@ -181,6 +188,7 @@ def run(
     settings: Settings = SETTINGS,
     accuracy: Sequence[Measurement] | None = None,
     usable_cores: int = 8,
+    all_cores: tuple[int, ...] | None = None,
     polluted: dict[str, str] | None = None,
     failures: tuple[Failure, ...] = (),
     budget_ended: bool = False,
@@ -191,7 +199,7 @@ def run(
     return Run(
         settings=replace(settings, workers=counts),
         counts=counts,
-        cluster=ClusterFacts("fake", max(counts), 1, usable_cores, 0, "f" * 64),
+        cluster=ClusterFacts("fake", max(counts), 1, usable_cores, 0, "f" * 64, all_cores=all_cores),
         measurements=(*accuracy, *(trial for each in rounds for trial in each)),
         polluted=polluted or {},
         failures=failures,
