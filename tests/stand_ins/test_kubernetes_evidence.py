@@ -14,10 +14,10 @@ from typing import IO, Any
 
 import pytest
 
-from fixtures.clusters.evidence import FILE_BYTES, TOTAL_BYTES
+from fixtures.clusters.evidence import FILE_BYTES, SUMMARY, TOTAL_BYTES
 from fixtures.clusters.kubernetes.access.api import Api
 from fixtures.clusters.kubernetes.evidence import evidence
-from fixtures.clusters.kubernetes.evidence.evidence import SUMMARY, collect
+from fixtures.clusters.kubernetes.evidence.evidence import collect
 from fixtures.errors import InfraError
 from fixtures.system.programs import Completed, Tool
 from tests.stand_ins.fake_helm import deployment

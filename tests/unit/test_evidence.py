@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.clusters.evidence import last_error, lost_rank, remove_evidence, write_evidence
+from fixtures.clusters.evidence import SUMMARY, add_summary, last_error, lost_rank, remove_evidence, write_evidence
 from fixtures.plugin import suite
 from tests.contract.fake import FakeProvider
 
@@ -48,6 +48,17 @@ def test_nothing_outside_the_folder_and_nothing_that_is_not_listed_is_removed(
 
     assert names(tmp_path) == {"precious", "evidence"}
     assert "notes" in names(folder)
+
+
+def test_a_summary_comes_first_and_has_the_last_error_of_each_log() -> None:
+    logs = {"head.out": "starting\nMemoryError: first\nOSError: disk full\nbye", "raylet.out": "all is well"}
+
+    summed = add_summary(logs)
+
+    assert list(summed) == [SUMMARY, "head.out", "raylet.out"]
+    assert summed[SUMMARY] == "# What the logs say last\n\n- head.out: OSError: disk full\n"
+    assert "No log names an error" in add_summary({"raylet.out": "all is well"})[SUMMARY]
+    assert add_summary({}) == {}
 
 
 def test_no_evidence_is_no_error(tmp_path: Path) -> None:
