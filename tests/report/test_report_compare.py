@@ -200,7 +200,7 @@ def test_the_command_makes_every_report_again(
     assert main([save(tmp_path / "run", OLD), "--output", str(tmp_path / "again")]) == 0
 
     shown = capsys.readouterr().out
-    assert "speedup of the training loop" in shown
+    assert "speedup, rounds of 1 epoch" in shown
     assert str(tmp_path / "again" / "report.html") in shown
     assert {file.name for file in (tmp_path / "again").iterdir()} == {"report.html", "summary.md", "results"}
 

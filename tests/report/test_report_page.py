@@ -47,6 +47,7 @@ def test_the_reports_of_a_run_that_passed(passed: Summary, passed_page: str) -> 
     assert_golden("passed.md", make_markdown(passed))
     assert_golden("passed.html", structure(passed_page))
     assert_golden("passed.txt", comparison_block(passed, seconds=161.0))
+    assert_golden("passed-verbose.txt", comparison_block(passed, seconds=161.0, verbose=True))
 
 
 def test_the_reports_of_a_recorded_run(real: Summary) -> None:

@@ -31,8 +31,8 @@ def test_a_pass_is_one_sentence_with_interval_share_proof_and_threshold_and_asks
     found = make_headline(summarise(run(*FAST), SPREAD))
 
     assert found.sentence == (
-        "2 workers are 1.81x as fast as the baseline, 95 % interval 1.80 to 1.82, 0.94 of what this machine can show. "
-        "Same work proven. PASS at 1.50x."
+        "2 Ray workers train 1.81x (1.80 to 1.82) as fast as one process on one core. "
+        "That is 0.94 of what this machine can show. Same work proven. PASS at 1.50x."
     )
     assert (found.outcome, found.next, found.why) == (Outcome.PASS, (), "")
 
@@ -42,13 +42,13 @@ def test_the_comparison_that_decides_the_verdict_speaks_first() -> None:
 
     found = make_headline(summarise(run(*slow_fours, counts=(2, 4)), SPREAD))
 
-    assert found.sentence.startswith("4 workers are 1.25x")
+    assert found.sentence.startswith("4 Ray workers train 1.25x")
     assert found.outcome is Outcome.REGRESSION
-    assert [each[:9] for each in found.others] == ["2 workers"]
+    assert [other[:13] for other in found.others] == ["2 Ray workers"]
 
 
 def test_of_several_that_pass_the_fastest_speaks_first() -> None:
-    assert said(run(*BOTH, counts=(2, 4))).startswith("4 workers are 3.31x")
+    assert said(run(*BOTH, counts=(2, 4))).startswith("4 Ray workers train 3.31x")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_count_that_does_not_fit_the_machine_is_no_failure_but_says_what_it_ne
     found = make_headline(summarise(run(*BOTH, counts=(2, 4), usable_cores=2), SPREAD))
 
     assert found.outcome is Outcome.PASS
-    assert found.sentence.startswith("2 workers")
+    assert found.sentence.startswith("2 Ray workers")
     assert found.next == ("Run 4 workers on a machine with at least 4 free cores, or ask for --workers=2 at most.",)
 
 
@@ -93,13 +93,13 @@ def test_unequal_work_has_no_speedup_and_no_threshold_in_its_sentence() -> None:
 
     measured = run(*FAST, accuracy=[measurement(spec(0)), unequal])
 
-    assert said(measured) == "2 workers: no speedup measured. Same work NOT proven. REGRESSION."
+    assert said(measured) == "2 Ray workers: no speedup measured. Same work NOT proven. REGRESSION."
     assert "No speedup counts before accuracy and same work are shown" in steps(measured)
 
 
 def test_a_trial_that_is_missing_leaves_nothing_to_compare() -> None:
     assert said(run(accuracy=[measurement(spec(0))])) == (
-        "2 workers: no speedup measured. Same work not compared. REGRESSION."
+        "2 Ray workers: no speedup measured. Same work not compared. REGRESSION."
     )
 
 

@@ -147,7 +147,7 @@ def test_a_run_leaves_its_comparison_on_the_screen_and_every_file_whole(pytester
     measured = run(*FAST)
     shown = replay(pytester, measured)
 
-    shown.stdout.fnmatch_lines(["*PASS*baseline against Ray Train*", "*speedup of the training*"])
+    shown.stdout.fnmatch_lines(["*PASS*baseline against Ray Train*", "*speedup, rounds of 1 epoch*"])
     assert left(pytester) == FILES
     out = pytester.path / "out"
     assert not list(out.glob(".partial*"))
@@ -206,7 +206,7 @@ def test_the_page_opens_with_the_verdict_and_ends_with_pytests_own_tables(
     made = (pytester.path / "out" / "report.html").read_text()
     order = [
         "<h1",
-        "2 workers are 1.81x as fast",
+        "2 Ray workers train 1.81x",
         "<svg",
         'href="results/comparison.json"',
         '<h2 id="tests">',

@@ -8,6 +8,7 @@ import pytest
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.work import TENSORS, prove_alone, prove_same_work, require_accuracy
 from fixtures.errors import MissingResultError, UnequalWorkError
+from fixtures.system.text import count
 from tests.unit.trials import (
     BATCH,
     EPOCHS,
@@ -62,7 +63,7 @@ def test_fewer_or_more_epochs_are_not_the_same_work() -> None:
 
     for epochs in (0, 1):
         fewer = with_all_ranks(HONEST, epochs=HONEST.ranks[0].epochs[:epochs])
-        unequal(f"Rank 0 trained {epochs} epochs, not 2", fewer)
+        unequal(f"Rank 0 trained {count(epochs, 'epoch')}, not 2", fewer)
     for epochs in (1, 3):
         other = with_rank(BASELINE, 0, epochs=longer[:epochs])
         unequal(f"The baseline trained {epochs} epochs, not 2", baseline=other)
