@@ -147,7 +147,14 @@ def test_a_run_leaves_its_comparison_on_the_screen_and_every_file_whole(pytester
     measured = run(*FAST)
     shown = replay(pytester, measured)
 
-    shown.stdout.fnmatch_lines(["*PASS*baseline against Ray Train*", "*speedup, rounds of 1 epoch*"])
+    shown.stdout.fnmatch_lines(
+        [
+            "Name (time in s) * Median * Rounds*",
+            "PASS baseline against Ray Train*",
+            "speedup, rounds of 1 epoch*",
+            "reports: *",
+        ]
+    )
     assert left(pytester) == FILES
     out = pytester.path / "out"
     assert not list(out.glob(".partial*"))
@@ -227,8 +234,10 @@ def test_a_failing_test_shows_its_evidence_in_its_own_row_and_a_passing_one_none
 
 
 def test_a_cluster_that_does_not_start_shows_its_logs_in_a_row_and_its_cause_above(pytester: pytest.Pytester) -> None:
-    assert replay(pytester, LOST, conftest=NO_START).ret == 11
+    screen = replay(pytester, LOST, conftest=NO_START)
 
+    assert screen.ret == 11
+    screen.stdout.fnmatch_lines(["evidence: out/evidence/, raylet.out first"])
     first, second = rows(pytester).values()
     page = (pytester.path / "out" / "report.html").read_text()
     assert "raylet &amp; died" in shown(first)

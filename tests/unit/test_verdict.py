@@ -34,6 +34,13 @@ def test_a_lower_end_at_or_above_the_threshold_passes() -> None:
     assert judge(Speedup(2, (1.5, 1.5))).outcome is Outcome.PASS
 
 
+def test_an_interval_that_tells_nothing_is_called_so() -> None:
+    verdict = judge(Speedup(1, (1.11, 0.59)), threshold=None, ceiling=None)
+
+    assert verdict.why.startswith("1 worker is 0.81x as fast as the baseline (98.3% interval ")
+    assert verdict.why.endswith(": 2 rounds are too few); no speedup is asked for.")
+
+
 def test_an_upper_end_below_the_threshold_is_a_regression_at_any_look() -> None:
     assert judge(SLOW).why.endswith(": below the 1.50x asked for.")
     assert judge(SLOW).outcome is judge(SLOW, final=False).outcome is Outcome.REGRESSION

@@ -66,8 +66,8 @@ def test_fewer_or_more_epochs_are_not_the_same_work() -> None:
         unequal(f"Rank 0 trained {count(epochs, 'epoch')}, not 2", fewer)
     for epochs in (1, 3):
         other = with_rank(BASELINE, 0, epochs=longer[:epochs])
-        unequal(f"The baseline trained {epochs} epochs, not 2", baseline=other)
-    unequal("The baseline trained 1 epochs, not 2", result(short), result(spec(0, epochs=1)))
+        unequal(f"The baseline trained {count(epochs, 'epoch')}, not 2", baseline=other)
+    unequal("The baseline trained 1 epoch, not 2", result(short), result(spec(0, epochs=1)))
 
 
 def test_early_stopping_inside_an_epoch_on_one_side_is_not_the_same_work() -> None:
