@@ -63,7 +63,7 @@ def test_a_timing_trial_needs_neither_probe_nor_accuracy() -> None:
 
     told = prove_same_work(of, result(spec(0, "timing")), result(of), SPREAD)
 
-    assert told == (SETTINGS, COUNT.replace("2 epochs", "1 epochs"), MEANS, WEIGHTS, TRACE, LOSSES)
+    assert told == (SETTINGS, COUNT.replace("2 epochs", "1 epoch"), MEANS, WEIGHTS, TRACE, LOSSES)
 
 
 def test_the_hash_of_what_was_trained_on_is_that_of_the_seeds_shuffle_and_of_no_other() -> None:
