@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from fixtures.clusters.kubernetes.access import connection
 from fixtures.clusters.kubernetes.access.api import KINDS, Api, DeniedError
 from fixtures.clusters.kubernetes.access.objects import in_order
 from fixtures.errors import InfraError
@@ -218,10 +219,14 @@ def test_a_server_that_is_gone_is_named_with_what_was_tried(fake: FakeKubernetes
         api.version()
 
 
-def test_an_answer_that_comes_too_late_is_asked_for_again(fake: FakeKubernetes, connect: Connect) -> None:
+def test_an_answer_that_comes_too_late_is_asked_for_again(
+    fake: FakeKubernetes, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake.fail("GET", "/version", Answer(wait=0.3))
 
-    assert connect(timeout=0.05).version() == "v1.34.4"
+    monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 0.05)
+
+    assert connect().version() == "v1.34.4"
     assert len(fake.asked("GET")) == 2
 
 

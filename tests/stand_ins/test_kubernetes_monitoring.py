@@ -54,7 +54,7 @@ class Scene:
         fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
 
     def apply(self, wanted: Wanted = WANTED) -> str:
-        return self.monitors.apply(wanted, "e2e", self.said.append)
+        return self.monitors.apply(wanted, self.said.append)
 
     def run(self, *names: str) -> None:
         """Let these Deployments be available."""
@@ -83,7 +83,7 @@ def test_all_of_it_is_applied_and_the_password_is_told_once(scene: Scene) -> Non
     password = scene.monitors.password()
     assert len(password) >= 12
     assert told == scene.said == [f"Grafana's user is admin, its password {password}"]
-    for each in manifests(WANTED, namespace=SPACE, token="e2e"):
+    for each in manifests(WANTED, namespace=SPACE):
         assert each["metadata"]["name"] in scene.names(each["kind"])
     assert scene.monitors.grafana_port() == 30300
 
@@ -145,7 +145,7 @@ def test_rights_that_are_missing_are_a_reason_and_no_failure(scene: Scene, monke
     monkeypatch.setattr(scene.api, "apply", refusing)
     routes: Any = type("Routes", (), {"grafana_node_port": None})()
 
-    found = Watching.begin(scene.monitors, WANTED, routes, "e2e", scene.said.append)
+    found = Watching.begin(scene.monitors, WANTED, routes, scene.said.append)
 
     assert found.prometheus is None
     assert scene.said[-1] == "no monitoring: This user may not apply Role. Ask for the right."
@@ -158,7 +158,7 @@ def test_without_monitoring_what_an_earlier_run_left_is_removed(scene: Scene) ->
     scene.apply()
     no_routes: Any = None
 
-    assert Watching.begin(scene.monitors, None, no_routes, "e2e", scene.said.append).prometheus is None
+    assert Watching.begin(scene.monitors, None, no_routes, scene.said.append).prometheus is None
     assert scene.names("Deployment") == set()
 
 

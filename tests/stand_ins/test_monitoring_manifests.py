@@ -19,6 +19,7 @@ from fixtures.clusters.kubernetes.monitoring.monitoring import (
     head_environment,
     manifests,
 )
+from fixtures.clusters.kubernetes.raycluster.manifest import NAME
 from fixtures.monitoring import files
 from fixtures.monitoring.dashboards import OURS, every
 from fixtures.settings.kubernetes import GRAFANA_IMAGE, PROMETHEUS_IMAGE
@@ -36,7 +37,7 @@ Applied = tuple[Mapping[str, Any], ...]
 
 @pytest.fixture(scope="module")
 def applied() -> Applied:
-    return tuple(manifests(WANTED, namespace="space", token="ray-secret"))
+    return tuple(manifests(WANTED, "space"))
 
 
 def one(applied: Applied, kind: str, name: str) -> Mapping[str, Any]:
@@ -142,7 +143,7 @@ def test_what_is_mounted_by_name_is_applied(applied: Applied) -> None:
     volumes = [each for found in deployments(applied)[:2] for each in found["spec"]["template"]["spec"]["volumes"]]
 
     assert {each["configMap"]["name"] for each in volumes if "configMap" in each} <= maps
-    assert [each["secret"]["secretName"] for each in volumes if "secret" in each] == ["ray-secret"]
+    assert [each["secret"]["secretName"] for each in volumes if "secret" in each] == [NAME]
     for each in volumes:
         for item in each.get("configMap", {}).get("items", ()):
             assert item["key"] in one(applied, "ConfigMap", GRAFANA)["data"]
@@ -152,7 +153,7 @@ def test_grafana_has_a_node_port_only_where_one_is_asked_for(applied: Applied) -
     assert one(applied, "Service", GRAFANA)["spec"]["ports"][0]["nodePort"] == 30300
     assert one(applied, "Service", GRAFANA)["spec"]["type"] == "NodePort"
 
-    shared = tuple(manifests(Wanted("a", "b", None), namespace="space", token="t"))
+    shared = tuple(manifests(Wanted("a", "b", None), "space"))
     spec = one(shared, "Service", GRAFANA)["spec"]
     assert spec["type"] == "ClusterIP"
     assert "nodePort" not in spec["ports"][0]
@@ -160,7 +161,7 @@ def test_grafana_has_a_node_port_only_where_one_is_asked_for(applied: Applied) -
 
 
 def test_a_changed_password_or_configuration_replaces_the_pod(applied: Applied) -> None:
-    other = tuple(manifests(Wanted(PROMETHEUS_IMAGE, GRAFANA_IMAGE, 30300, "secret"), namespace="space", token="t"))
+    other = tuple(manifests(Wanted(PROMETHEUS_IMAGE, GRAFANA_IMAGE, 30300, "secret"), "space"))
 
     def mark(found: Applied, name: str) -> Any:
         return one(found, "Deployment", name)["spec"]["template"]["metadata"]["annotations"]
