@@ -1,7 +1,5 @@
 """What the panels and annotations of Grafana's dashboards ask."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """A Helm without Helm: remembers what it was asked, and does to a fake cluster what the real one would."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from copy import deepcopy

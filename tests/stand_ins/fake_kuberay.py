@@ -1,12 +1,10 @@
 """A Kubernetes API with KubeRay, whose controllers act at once, and the dashboard of the Ray that it makes."""
 
-from __future__ import annotations
-
 import json
 from base64 import b64decode
 from collections.abc import Mapping
 from copy import deepcopy
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.stand_ins.fake_helm import crd, deployment
@@ -33,8 +31,8 @@ class Server(FakeKubernetes):
     node_port = 0
     kuberay = True
 
-    def apply(self, at: Any, query: Any, content: str, manifest: Any) -> Any:
-        stored = super().apply(at, query, content, manifest)
+    def apply(self, at: Any, manifest: Any) -> Any:
+        stored = super().apply(at, manifest)
         if manifest["kind"] == "CustomResourceDefinition":
             stored["status"] = crd(CRD)["status"]
         if manifest["kind"] == "Service":
@@ -106,47 +104,27 @@ class Server(FakeKubernetes):
         return made
 
 
-class Dashboard(ThreadingHTTPServer):
+class Dashboard:
     """Answers as Ray's dashboard does, with the pods that there are as its nodes; token by the secret e2e."""
-
-    daemon_threads = True
 
     def __init__(self, server: Server) -> None:
         self.kubernetes = server
         self.version = "2.60.0"
-        super().__init__(("127.0.0.1", 0), _Answers)
 
-
-class _Answers(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16
-    server: Dashboard
-
-    def do_GET(self) -> None:
-        code, said = 200, self._said()
-        if self.headers["Authorization"] != f"Bearer {self.server.kubernetes.token()}":
-            code, said = 403, "Forbidden: Invalid authentication token"
-        body = json.dumps(said).encode()
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _said(self) -> Any:
-        if self.path == "/api/version":
-            return {"ray_version": self.server.version}
-        if self.path == "/api/jobs/":
-            return []
+    def answer(self, call: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        if call.headers["Authorization"] != f"Bearer {self.kubernetes.token()}":
+            return 403, b"Forbidden: Invalid authentication token"
+        if call.path == "/api/version":
+            return 200, json.dumps({"ray_version": self.version}).encode()
+        if call.path == "/api/jobs/":
+            return 200, b"[]"
         nodes = []
-        for pod in self.server.kubernetes.pods():
+        for pod in self.kubernetes.pods():
             cpus = pod["spec"]["containers"][0]["resources"]["limits"]["cpu"]
             total = {} if "-head-" in pod["metadata"]["name"] else {"CPU": float(cpus)}
             name = pod["status"]["podIP"]
             nodes.append({"raylet": {"nodeName": name, "state": "ALIVE", "resourcesTotal": total}})
-        return {"result": True, "data": {"summary": nodes}}
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
+        return 200, json.dumps({"result": True, "data": {"summary": nodes}}).encode()
 
 
 def operator_of_somebody(server: Server) -> None:

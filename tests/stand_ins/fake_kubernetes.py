@@ -6,8 +6,6 @@ with FakeKubernetes() as fake:
     api = Api(fake.kubeconfig(tmp_path), None, clock=fake.clock)
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re
@@ -18,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.stand_ins.kubernetes_store import PATH, FakeClock, Json, RefusedError, Store, absent, forbidden
@@ -131,7 +129,7 @@ class FakeKubernetes(Store):
         """The requests with this method whose path holds `path`."""
         return [each for each in self.requests if each.method == method and path in each.path]
 
-    def __enter__(self) -> FakeKubernetes:
+    def __enter__(self) -> Self:
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -223,7 +221,7 @@ class FakeKubernetes(Store):
             if at["sub"]:
                 return 200, self._log(at, request.query)
             if verb == "patch":
-                return 200, self.apply(at, request.query, request.headers.get("Content-Type", ""), request.body)
+                return 200, self.apply(at, request.body)
             if verb == "create":
                 return 201, self.create(at, request.body)
             if verb == "update":

@@ -1,7 +1,5 @@
 """A local HTTP server of files that does what real servers do: ranges, breaks, refusals."""
 
-from __future__ import annotations
-
 import http.server
 import threading
 from collections.abc import Iterator

@@ -1,14 +1,11 @@
 """The objects of a fake Kubernetes API: stored, applied and deleted by its rules, without HTTP.
 
 Written from the API's documentation, not from the client under test: it has no table of kinds, and refuses what
-a real server refuses (an apply without a field manager, an object in a namespace that does not exist).
+a real server refuses, such as an object in a namespace that does not exist.
 """
 
-from __future__ import annotations
-
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
@@ -69,7 +66,7 @@ class Store:
         self.grace = 0.0
         self.page = 500
         self._objects: dict[tuple[str, str], dict[tuple[str, str], Json]] = {}
-        self._applied: dict[tuple[str, str, str, str, str], Json] = {}
+        self._applied: dict[tuple[tuple[str, str], tuple[str, str]], Json] = {}
         self._dying: list[tuple[float, tuple[str, str], tuple[str, str]]] = []
         self._version = 100
 
@@ -135,47 +132,30 @@ class Store:
         return self._objects[(at["group"], at["plural"])][key]
 
     def update(self, at: re.Match[str], changed: Json) -> Json:
-        """The whole object anew, unless it was changed since the caller read it."""
+        """The whole object anew."""
         stored = self.get(at, {})
-        if changed["metadata"]["resourceVersion"] != stored["metadata"]["resourceVersion"]:
-            what = f'Operation cannot be fulfilled on {at["plural"]} "{at["name"]}": the object has been modified'
-            raise RefusedError(
-                409, "Conflict", f"{what}; please apply your changes to the latest version and try again"
-            )
         kept = {"uid": stored["metadata"]["uid"]}
         metadata = {**kept, **changed["metadata"], "resourceVersion": str(self._next())}
         stored.clear()
         stored.update({**deepcopy(changed), "metadata": metadata})
         return stored
 
-    def apply(self, at: re.Match[str], query: Mapping[str, str], content: str, manifest: Json) -> Json:
-        """Server-side apply; the only kind of patch that is known here."""
-        manager = query.get("fieldManager", "")
-        if content != "application/apply-patch+yaml":
-            raise RefusedError(415, "UnsupportedMediaType", "the body of the request was in an unknown format")
-        if not manager:
-            raise RefusedError(422, "Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value')
-        if manifest["metadata"].get("managedFields"):
-            raise RefusedError(400, "BadRequest", "metadata.managedFields must be nil")
+    def apply(self, at: re.Match[str], manifest: Json) -> Json:
+        """Server-side apply by force; the only kind of patch that is known here."""
         place, key = _place(manifest)
-        if (place, key) != ((at["group"], at["plural"]), (at["namespace"] or "", at["name"])):
-            raise RefusedError(400, "BadRequest", f"the name of the object ({key[1]}) does not match the URL")
+        assert (place, key) == ((at["group"], at["plural"]), (at["namespace"] or "", at["name"]))
         self._require_namespace(key[0], f'{at["plural"]} "{key[1]}" is forbidden')
-        if query.get("force") != "true":
-            self._require_no_conflict(place, key, manager, manifest)
         objects = self._objects.setdefault(place, {})
         old = objects.get(key)
         fresh = {"metadata": {"uid": f"uid-{self._next()}", "creationTimestamp": self._stamp()}}
         new: Json = deepcopy(old) if old else fresh
-        _drop(new, self._applied.get((*place, *key, manager), {}), manifest)
+        _drop(new, self._applied.get((place, key), {}), manifest)
         _merge(new, manifest)
-        self._applied[(*place, *key, manager)] = deepcopy(manifest)
+        self._applied[(place, key)] = deepcopy(manifest)
         if new != old:
             meta = new["metadata"]
             if old is None or _content(new) != _content(old):
                 meta["generation"] = meta.get("generation", 0) + 1
-            others = [each for each in meta.get("managedFields", []) if each["manager"] != manager]
-            meta["managedFields"] = [*others, {"manager": manager, "operation": "Apply", "time": self._stamp()}]
             meta["resourceVersion"] = str(self._next())
         objects[key] = new
         return new
@@ -183,8 +163,6 @@ class Store:
     def delete(self, at: re.Match[str], query: Mapping[str, str]) -> Json:
         """Foreground deletion: the object goes once everything that it owns has gone."""
         stored = self.get(at, query)
-        if query.get("propagationPolicy") != "Foreground":
-            raise RefusedError(400, "BadRequest", "this server only knows foreground deletion")
         uid = stored["metadata"]["uid"]
         doomed = [
             (place, key, each)
@@ -217,16 +195,6 @@ class Store:
             why = f"unable to create new content in namespace {name} because it is being terminated"
             causes = [{"reason": "NamespaceTerminating", "message": f"namespace {name} is being terminated"}]
             raise RefusedError(403, "Forbidden", f"{forbidden}: {why}", causes=causes)
-
-    def _require_no_conflict(self, place: tuple[str, str], key: tuple[str, str], manager: str, manifest: Json) -> None:
-        wanted = dict(_leaves(manifest))
-        for (*where, other), owned in self._applied.items():
-            if where == [*place, *key] and other != manager:
-                taken = [path for path, value in _leaves(owned) if wanted.get(path, value) != value]
-                if taken:
-                    raise RefusedError(
-                        409, "Conflict", f'Apply failed with 1 conflict: conflict with "{other}": {taken[0]}'
-                    )
 
     def _next(self) -> int:
         self._version += 1
@@ -281,14 +249,6 @@ def _has_fields(stored: Json, selector: str) -> bool:
         if found != value:
             return False
     return True
-
-
-def _leaves(stored: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    if isinstance(stored, dict):
-        for key, value in stored.items():
-            yield from _leaves(value, f"{path}.{key}")
-    else:
-        yield path, json.dumps(stored)
 
 
 def _merge(into: Json, manifest: Mapping[str, Any]) -> None:

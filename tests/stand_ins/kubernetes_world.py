@@ -3,11 +3,8 @@
 Each step is noted in one list, in the order in which it is taken, and can be made to fail before or after it is done.
 """
 
-from __future__ import annotations
-
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,14 +13,105 @@ import pytest
 from fixtures.clusters.contract import Problem, Report, Status
 from fixtures.clusters.kubernetes import provider as module
 from fixtures.clusters.kubernetes.access.api import Api
-from fixtures.clusters.kubernetes.image.builders import Builder
+from fixtures.clusters.kubernetes.engines import engine as contract
 from fixtures.clusters.kubernetes.plan import Plan
 from fixtures.clusters.kubernetes.provider import KubernetesProvider
 from fixtures.clusters.ray_state import node_states
 from fixtures.system.programs import Completed, Tool
 from tests.stand_ins.fake_helm import FakeHelm, make_chart
 from tests.stand_ins.fake_kuberay import CRD, DIGEST, IMAGE, SPACE, Dashboard, Server
+from tests.stand_ins.http_server import answering
 from tests.unit.recordings import node
+
+
+class Engine(contract.Engine):
+    """A cluster that is there at once; `owned` says whether it goes with `down`."""
+
+    def __init__(
+        self, world: "World", *, name: str = "minikube", owned: bool = True, host: str | None = "127.0.0.1"
+    ) -> None:
+        self.world, self.name, self.owned, self.host = world, name, owned, host
+        self.reserve = int(owned)
+        self.kubeconfig: Path | None = world.kubeconfig
+        self.context = self.node_port = self.grafana_port = None
+        self.brings_metrics, self.unstoppable = True, ""
+        self.there = not owned
+        self.problems: tuple[Problem, ...] = ()
+        self.pids: frozenset[int] | None = frozenset({1})
+
+    def preflight(self) -> tuple[Problem, ...]:
+        return self.problems
+
+    def exists(self) -> bool:
+        return self.there
+
+    @property
+    def inherited(self) -> bool:
+        return not self.owned
+
+    def up(self, report: Report) -> None:
+        with self.world.step("cluster"):
+            self.there = True
+
+    def attach(self) -> bool:
+        return self.there
+
+    def give_back(self) -> None:
+        self.world.steps.append("give cluster back")
+
+    def stop(self, report: Report) -> None:
+        self.world.steps.append("stop cluster")
+
+    def status(self) -> Status:
+        return Status((("cluster", "played"),), "" if self.there else "There is none.")
+
+    def usable_cores(self) -> int | None:
+        return 4 if self.owned else None
+
+    def address(self) -> str | None:
+        with self.world.step("way"):
+            return self.host
+
+    def processes(self) -> frozenset[int] | None:
+        return self.pids
+
+    def evidence(self) -> Mapping[str, str]:
+        return {"engine.txt": "all is well"}
+
+    def keep_running(self) -> None:
+        self.world.steps.append("keep cluster")
+
+    def down(self) -> None:
+        with self.world.step("remove cluster"):
+            self.there = self.there and not self.owned
+
+
+class ImageDistribution:
+    """An image that is everywhere."""
+
+    reference = "docker.io/ray-train-e2e/trainer:1"
+
+    def __init__(self, world: "World", *, imported: bool = True, digests: bool = True) -> None:
+        self.world, self.imported, self.digests = world, imported, digests
+
+    def preflight(self) -> tuple[Problem, ...]:
+        return ()
+
+    def versions(self) -> dict[str, str | None]:
+        return {"client_ray": "2.60.0", "image_ray": "2.60.0", "client_python": "3.11", "image_python": "3.11"}
+
+    def begin(self, report: Report) -> None:
+        self.world.steps.append("begin image")
+
+    def bring(self, nodes: Sequence[str], report: Report) -> tuple[str, bool, Mapping[str, str]]:
+        with self.world.step("image"):
+            return IMAGE, self.imported, dict.fromkeys(nodes, DIGEST) if self.digests else {}
+
+    def digests_of_pods(self, pods: Sequence[Any]) -> Mapping[str, str]:
+        return {each["spec"]["nodeName"]: DIGEST for each in pods}
+
+    def stop(self) -> None:
+        self.world.steps.append("stop image")
 
 
 class World:
@@ -57,8 +145,26 @@ class World:
         if self.trap and self.trap[:2] == (name, when):
             raise self.trap[2]
 
+    def up(self, engine: Engine | None = None, **options: Any) -> KubernetesProvider:
+        """One whose cluster has come up."""
+        provider = self.provider(engine, **options)
+        provider.up(self.said.append)
+        return provider
+
+    def cut_off(self, provider: KubernetesProvider, *trap: Any) -> None:
+        """Let the start of a provider end in a trap, which is then no longer set."""
+        self.trap = trap
+        with pytest.raises(type(trap[2])):
+            provider.up(self.said.append)
+        self.trap = None
+
     def provider(
-        self, engine: Engine | None = None, supply: ImageDistribution | None = None, **options: Any
+        self,
+        engine: Engine | None = None,
+        supply: ImageDistribution | None = None,
+        *,
+        owned: bool = True,
+        **options: Any,
     ) -> KubernetesProvider:
         """One that was just made; `options` are the plan's, or `chart`, or `versions`."""
         own: dict[str, Any] = {key: options.pop(key) for key in ("chart", "versions", "environ") if key in options}
@@ -67,113 +173,16 @@ class World:
         given: dict[str, Any] = {"chart": self.chart, "versions": lambda **_: (), **own}
         environ = given.pop("environ", {"PATH": ""})
         played: Any = supply or ImageDistribution(self)
-        return KubernetesProvider(engine or Engine(self), played, plan, environ, cache=self.folder / "cache", **given)
+        engine = engine or Engine(self, owned=owned)
+        return KubernetesProvider(engine, played, plan, environ, cache=self.folder / "cache", **given)
+
+    def left(self) -> set[str]:
+        """The kinds of object that there are."""
+        return {each.split()[0] for each in self.server.everything()}
 
     def writes(self) -> list[str]:
         """What was written to the API, Helm's share left out."""
         return [f"{each.method} {each.path.rsplit('/', 1)[1]}" for each in self.server.requests if each.method != "GET"]
-
-
-class Engine:
-    """A cluster that is there at once; `owned` says whether it goes with `down`."""
-
-    def __init__(
-        self, world: World, *, name: str = "minikube", owned: bool = True, host: str | None = "127.0.0.1"
-    ) -> None:
-        self.world, self.name, self.owned, self.host = world, name, owned, host
-        self.reserve = int(owned)
-        self.kubeconfig: Path | None = world.kubeconfig
-        self.context: str | None = None
-        self.node_port: int | None = None
-        self.grafana_port: int | None = None
-        self.brings_metrics = True
-        self.unstoppable = ""
-        self.inherited = not owned
-        self.there = not owned
-        self.problems: tuple[Problem, ...] = ()
-        self.pids: frozenset[int] | None = frozenset({1})
-
-    def preflight(self) -> tuple[Problem, ...]:
-        return self.problems
-
-    def exists(self) -> bool:
-        return self.there
-
-    def builder(self) -> Builder | None:
-        return None
-
-    def up(self, report: Report) -> None:
-        with self.world.step("cluster"):
-            self.there = True
-
-    def attach(self) -> bool:
-        return self.there
-
-    def give_back(self) -> None:
-        self.world.steps.append("give cluster back")
-
-    def stop(self, report: Report) -> None:
-        self.world.steps.append("stop cluster")
-
-    def status(self) -> Status:
-        return Status((("cluster", "played"),), "" if self.there else "There is none.")
-
-    def prune(self, keep: str, report: Report) -> None:
-        raise AssertionError("only gc prunes")
-
-    def usable_cores(self) -> int | None:
-        return 4 if self.owned else None
-
-    def import_image(self, nodes: Sequence[str], archive: Path, report: Report) -> None:
-        raise AssertionError("the supply is played")
-
-    def image_on(self, node: str, reference: str) -> str | None:
-        raise AssertionError("the supply is played")
-
-    def address(self) -> str | None:
-        with self.world.step("way"):
-            return self.host
-
-    def processes(self) -> frozenset[int] | None:
-        return self.pids
-
-    def evidence(self) -> Mapping[str, str]:
-        return {"engine.txt": "all is well"}
-
-    def keep_running(self) -> None:
-        self.world.steps.append("keep cluster")
-
-    def down(self) -> None:
-        with self.world.step("remove cluster"):
-            self.there = self.there and not self.owned
-
-
-class ImageDistribution:
-    """An image that is everywhere."""
-
-    reference = "docker.io/ray-train-e2e/trainer:1"
-
-    def __init__(self, world: World, *, imported: bool = True, digests: bool = True) -> None:
-        self.world, self.imported, self.digests = world, imported, digests
-
-    def preflight(self) -> tuple[Problem, ...]:
-        return ()
-
-    def versions(self) -> dict[str, str | None]:
-        return {"client_ray": "2.60.0", "image_ray": "2.60.0", "client_python": "3.11", "image_python": "3.11"}
-
-    def begin(self, report: Report) -> None:
-        self.world.steps.append("begin image")
-
-    def bring(self, nodes: Sequence[str], report: Report) -> tuple[str, bool, Mapping[str, str]]:
-        with self.world.step("image"):
-            return IMAGE, self.imported, dict.fromkeys(nodes, DIGEST) if self.digests else {}
-
-    def digests_of_pods(self, pods: Sequence[Any]) -> Mapping[str, str]:
-        return {each["spec"]["nodeName"]: DIGEST for each in pods}
-
-    def stop(self) -> None:
-        self.world.steps.append("stop image")
 
 
 class Helm(FakeHelm):
@@ -225,14 +234,9 @@ class Kubectl(Tool):
 def world(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
     """A world with a node of eight CPUs."""
     server = Server()
-    with ExitStack() as stack:
-        stack.enter_context(server)
-        dashboard = stack.enter_context(Dashboard(server))
-        thread = threading.Thread(target=dashboard.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        stack.callback(thread.join, 5)
-        stack.callback(dashboard.shutdown)
-        server.node_port = dashboard.server_address[1]
+    dashboard = Dashboard(server)
+    with server, answering(dashboard.answer) as address:
+        server.node_port = int(address.rpartition(":")[2])
         server.put({"apiVersion": "v1", **node("a", cpu="8", memory="32Gi")})
         made = World(folder, server, dashboard)
 

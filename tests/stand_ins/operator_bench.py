@@ -1,7 +1,5 @@
 """A fake cluster, a fake Helm and a small chart, for tests of the operator."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +24,8 @@ class Server(FakeKubernetes):
 
     conditions: tuple[Mapping[str, str], ...] | None = ({"type": "Established", "status": "True"},)
 
-    def apply(self, at: Any, query: Any, content: str, manifest: Any) -> Any:
-        stored = super().apply(at, query, content, manifest)
+    def apply(self, at: Any, manifest: Any) -> Any:
+        stored = super().apply(at, manifest)
         if manifest["kind"] == "CustomResourceDefinition":
             stored["status"] = {"conditions": self.conditions}
         return stored

@@ -1,7 +1,5 @@
 """Programs on PATH that replay recorded sessions: tests say what each answers, and see how it was called."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

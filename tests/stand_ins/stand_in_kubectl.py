@@ -14,8 +14,6 @@ hang      connections are accepted and never answered
 stubborn  as hang, and SIGTERM is ignored
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

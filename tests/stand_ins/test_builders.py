@@ -1,7 +1,5 @@
 """Building, saving, pushing and pruning, with stand-ins for docker and minikube that note how they were called."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from fixtures.clusters.kubernetes.image.builders import (
 from fixtures.clusters.kubernetes.image.recipe import Recipe, Versions
 from fixtures.errors import InfraError
 from fixtures.system.programs import Tool
+from tests.stand_ins.kubernetes_store import ignore
 from tests.stand_ins.stand_in import StandIns, recorded
 
 LABELS = {"ray-train-e2e.python": "3.11", "ray-train-e2e.ray": "2.60.0", "ray-train-e2e.tensorflow": "2.21.0"}
@@ -56,10 +55,6 @@ def docker(programs: StandIns) -> DockerBuilder:
     return DockerBuilder(programs.environ)
 
 
-def silent(line: str) -> None:
-    """Takes no notice."""
-
-
 def test_docker_builds_with_the_hash_as_tag_and_label(programs: StandIns, recipe: Recipe) -> None:
     programs.answer("docker build", "Step 2/9 : COPY a b\n")
     said: list[str] = []
@@ -74,7 +69,7 @@ def test_docker_builds_with_the_hash_as_tag_and_label(programs: StandIns, recipe
 
 
 def test_a_fresh_build_uses_no_cache(programs: StandIns, recipe: Recipe) -> None:
-    docker(programs).build(recipe, silent, fresh=True)
+    docker(programs).build(recipe, ignore, fresh=True)
 
     assert "--no-cache" in programs.calls("docker build")[0]
 
@@ -83,7 +78,7 @@ def test_a_build_that_left_no_image_is_no_success(programs: StandIns, recipe: Re
     lacks(programs)
 
     with pytest.raises(InfraError, match=f"exit code 0, but Docker has no image {recipe.reference}"):
-        docker(programs).build(recipe, silent, fresh=False)
+        docker(programs).build(recipe, ignore, fresh=False)
 
 
 def test_an_engine_that_does_not_answer_is_not_taken_for_a_missing_image(programs: StandIns) -> None:
@@ -128,7 +123,7 @@ def test_an_archive_that_does_not_fit_on_the_disk_is_not_begun(programs: StandIn
 
 
 def test_a_pushed_image_is_named_by_its_digest_in_the_registry(programs: StandIns) -> None:
-    pushed = docker(programs).push("docker.io/ray-train-e2e/trainer:1f", "hub.example/", silent)
+    pushed = docker(programs).push("docker.io/ray-train-e2e/trainer:1f", "hub.example/", ignore)
 
     assert pushed == "hub.example/ray-train-e2e/trainer:1f@sha256:aaa"
     assert programs.calls()[:2] == [
@@ -139,7 +134,7 @@ def test_a_pushed_image_is_named_by_its_digest_in_the_registry(programs: StandIn
 
 def test_the_digest_of_another_registry_is_not_taken(programs: StandIns) -> None:
     with pytest.raises(InfraError, match="left no digest"):
-        docker(programs).push("docker.io/ray-train-e2e/trainer:1f", "other.example", silent)
+        docker(programs).push("docker.io/ray-train-e2e/trainer:1f", "other.example", ignore)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +155,7 @@ def test_a_failed_build_is_told_by_its_first_cause(
     programs.answer("docker build", recorded(f"docker-build-{sample}.txt"), code=1)
 
     with pytest.raises(InfraError) as caught:
-        docker(programs).build(recipe, silent, fresh=False)
+        docker(programs).build(recipe, ignore, fresh=False)
 
     assert cause in caught.value.cause
     assert "\x1b" not in caught.value.cause
@@ -222,7 +217,7 @@ def minikube(programs: StandIns, *digests: str | None, runtime: str = "container
 
 
 def test_minikube_builds_on_its_primary_node_and_the_node_is_asked(programs: StandIns, recipe: Recipe) -> None:
-    minikube(programs, None, "sha256:a").build(recipe, silent, fresh=False)
+    minikube(programs, None, "sha256:a").build(recipe, ignore, fresh=False)
 
     assert programs.calls() == [
         f"minikube image build --profile bench --node bench --file Dockerfile --tag {recipe.reference} "
@@ -231,7 +226,7 @@ def test_minikube_builds_on_its_primary_node_and_the_node_is_asked(programs: Sta
 
 
 def test_the_docker_runtime_takes_build_arguments_in_another_form(programs: StandIns, recipe: Recipe) -> None:
-    minikube(programs, "sha256:a", runtime="docker").build(recipe, silent, fresh=False)
+    minikube(programs, "sha256:a", runtime="docker").build(recipe, ignore, fresh=False)
 
     assert "--build-opt=build-arg=PYTHON=3.11" in programs.calls()[0]
 
@@ -245,7 +240,7 @@ def test_minikubes_exit_code_0_without_a_new_image_is_a_failure(
     with pytest.raises(
         InfraError, match="exit code 0, but the node has no new image: error: failed to solve: no such host"
     ):
-        minikube(programs, before).build(recipe, silent, fresh=before is not None)
+        minikube(programs, before).build(recipe, ignore, fresh=before is not None)
 
 
 @pytest.mark.parametrize("left", ["", ': >"$6"\n'], ids=["no file", "an empty file"])

@@ -1,7 +1,5 @@
 """Shells complete verbs, options and their values."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The doctor names everything that is missing at once, and how to get it."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import re

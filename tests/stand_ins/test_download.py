@@ -1,7 +1,5 @@
 """A download is whole with the right SHA-256 or refused, and continues where it broke off."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 from collections.abc import Iterator

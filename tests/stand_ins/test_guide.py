@@ -1,7 +1,5 @@
 """The guide's commands that run anywhere are run, and what it names of ours is called so."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess

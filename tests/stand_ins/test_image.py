@@ -1,7 +1,5 @@
 """The image reaches every node, and each node's own list is the proof; nothing is built that is there already."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Mapping, Sequence
@@ -20,16 +18,13 @@ from fixtures.clusters.kubernetes.image.image import (
 )
 from fixtures.clusters.kubernetes.image.recipe import Recipe
 from fixtures.errors import InfraError
+from tests.stand_ins.kubernetes_store import ignore
 from tests.stand_ins.stand_in import write_archive
 
 DATA = Path(__file__).parents[1] / "data"
 NAME = "docker.io/ray-train-e2e/trainer:0123456789ab"
 NODES = ("bench", "bench-m02")
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-
-
-def silent(line: str) -> None:
-    """Takes no notice."""
 
 
 class FakeNodes:
@@ -104,7 +99,7 @@ def test_every_node_gets_the_same_image_and_no_more_is_done_than_that_takes(
 ) -> None:
     nodes = FakeNodes(**has)
 
-    assert provide(nodes, NODES, NAME, builder, silent, recipe=RECIPE, **options) == dict.fromkeys(NODES, digest)
+    assert provide(nodes, NODES, NAME, builder, ignore, recipe=RECIPE, **options) == dict.fromkeys(NODES, digest)
 
     assert (builder.done, nodes.imported) == (done, imported)
 
@@ -113,7 +108,7 @@ def test_a_ready_made_image_is_never_built() -> None:
     builder = FakeBuilder()
 
     with pytest.raises(InfraError, match="no image"):
-        provide(FakeNodes(), NODES, NAME, builder, silent)
+        provide(FakeNodes(), NODES, NAME, builder, ignore)
 
     assert builder.done == []
 
@@ -132,7 +127,7 @@ def test_what_a_node_kept_instead_is_named_whatever_the_import_said(
     archive = write_archive(tmp_path / "image.tar", f"blobs/sha256/{'a' * 64}", NAME)
 
     with pytest.raises(InfraError, match=said):
-        bring(nodes, NODES, NAME, archive, silent)
+        bring(nodes, NODES, NAME, archive, ignore)
 
 
 @pytest.mark.parametrize("config", [f"blobs/sha256/{'a' * 64}", f"{'a' * 64}.json"], ids=["OCI", "before Docker 25"])

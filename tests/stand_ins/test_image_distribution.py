@@ -1,7 +1,5 @@
 """The image gets to the nodes: built beside the cluster's start, brought or pushed, and not built where it is."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -20,10 +18,12 @@ from fixtures.clusters.kubernetes.image.distribution import ImageDistribution
 from fixtures.clusters.kubernetes.image.image import archive_digest
 from fixtures.errors import InfraError
 from fixtures.settings.kubernetes import KubernetesSettings
+from tests.stand_ins.kubernetes_store import ignore
 from tests.stand_ins.stand_in import StandIns, write_archive
 
 DIGEST = f"sha256:{'a' * 64}"
 REGISTRY = "registry.example/me"
+READY_MADE = "example.org/me/trainer:1"
 
 
 class Nodes:
@@ -83,10 +83,6 @@ def distribution(engine: Any, docker: StandIns, context: Path, **settings: Any) 
     return made
 
 
-def silent(line: str) -> None:
-    """Take no notice."""
-
-
 def begin(image: ImageDistribution, doing: str) -> None:
     """Begin, and wait until it says that it does this."""
     started = threading.Event()
@@ -112,9 +108,9 @@ def test_the_image_is_built_while_the_cluster_starts(docker: StandIns, context: 
 def test_what_was_built_is_brought_to_every_node_and_not_built_again(docker: StandIns, context: Path) -> None:
     engine = Nodes()
     image = distribution(engine, docker, context)
-    image.begin(silent)
+    image.begin(ignore)
 
-    assert image.bring(["a", "b"], silent) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
+    assert image.bring(["a", "b"], ignore) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
     assert (len(docker.calls("docker build")), len(docker.calls("docker save"))) == (1, 1)
     assert engine.imported == ["a", "b"]
     assert not Path(docker.calls("docker save")[0].split()[3]).parent.exists()
@@ -126,8 +122,8 @@ def test_where_the_cluster_is_there_and_all_nodes_agree_nothing_is_built_or_aske
     engine = Nodes(there=True, has={"a": DIGEST, "b": DIGEST})
     image = distribution(engine, docker, context)
 
-    image.begin(silent)
-    reference, imported, digests = image.bring(["a", "b"], silent)
+    image.begin(ignore)
+    reference, imported, digests = image.bring(["a", "b"], ignore)
 
     assert (reference, imported, digests) == (image.reference, True, {"a": DIGEST, "b": DIGEST})
     assert docker.calls() == []
@@ -139,8 +135,8 @@ def test_an_image_that_docker_has_is_not_built(docker: StandIns, context: Path) 
     engine = Nodes(has={"a": DIGEST})
     image = distribution(engine, docker, context)
 
-    image.begin(silent)
-    image.bring(["a"], silent)
+    image.begin(ignore)
+    image.bring(["a"], ignore)
 
     assert docker.calls("docker build") == []
 
@@ -153,7 +149,7 @@ def test_a_build_that_fails_ends_the_start_with_its_cause(docker: StandIns, cont
     image.begin(said.append)
 
     with pytest.raises(InfraError, match="No matching distribution") as failed:
-        image.bring(["a"], silent)
+        image.bring(["a"], ignore)
     assert "there is no image: `docker build` ended with exit code 1" in said[-1]
     assert "--build-args" in failed.value.remedy
 
@@ -186,7 +182,7 @@ def test_a_build_that_has_not_begun_yet_when_it_is_stopped_never_does(docker: St
     docker.answer("docker image inspect", err="Error: No such image: it", code=1, then=wait)
     docker.answer("docker build", then="sleep 600\n")
     image = distribution(Nodes(), docker, context)
-    image.begin(silent)
+    image.begin(ignore)
     release = threading.Timer(0.2, (docker.place / "wait").unlink)
     release.start()
 
@@ -220,58 +216,43 @@ def test_an_image_that_is_to_be_pushed_is_built_first_and_used_by_its_pushed_nam
     pushed = [{"Size": 1, "RepoDigests": [f"{name.rpartition(':')[0]}@{DIGEST}"], "Config": {}}]
     docker.answer("docker build", then=_from_now_on(docker, json.dumps(pushed)))
 
-    image.begin(silent)
-    found = image.bring(["a"], silent)
+    image.begin(ignore)
+    found = image.bring(["a"], ignore)
 
     assert found == (f"{name}@{DIGEST}", False, {})
     assert [each.split()[1] for each in docker.calls() if "inspect" not in each] == ["build", "tag", "push"]
 
 
 def test_a_ready_made_image_is_used_as_it_is_on_a_cluster_of_somebody_else(docker: StandIns, context: Path) -> None:
-    image = distribution(Nodes("context", there=True), docker, context, image="example.org/me/trainer:1")
+    image = distribution(Nodes("context", there=True), docker, context, image=READY_MADE)
 
-    image.begin(silent)
+    image.begin(ignore)
 
-    assert image.bring(["a"], silent) == ("example.org/me/trainer:1", False, {})
+    assert image.bring(["a"], ignore) == (READY_MADE, False, {})
     assert docker.calls() == []
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "problems"),
+    ("name", "settings", "problems", "needs_docker"),
     [
-        ("context", {}, ["cannot be reached from here"]),
-        ("context", {"push": REGISTRY}, []),
-        ("context", {"image": "example.org/me/trainer:1"}, []),
-        ("context", {"image": "example.org/me/trainer:1", "push": REGISTRY}, ["were both given"]),
-        ("minikube", {}, []),
+        ("context", {}, ["cannot be reached from here"], True),
+        ("context", {"push": REGISTRY}, [], True),
+        ("context", {"image": READY_MADE}, [], False),
+        ("context", {"image": READY_MADE, "push": REGISTRY}, ["were both given"], False),
+        ("minikube", {}, [], True),
     ],
 )
-def test_what_is_missing_is_said_before(
-    docker: StandIns, context: Path, name: str, settings: dict[str, str], problems: list[str]
+def test_what_is_missing_is_said_before_and_docker_only_where_it_is_needed(
+    docker: StandIns, context: Path, name: str, settings: dict[str, str], problems: list[str], needs_docker: bool
 ) -> None:
-    found = distribution(Nodes(name), docker, context, **settings).preflight()
+    image = distribution(Nodes(name), docker, context, **settings)
+    docker.environ["PATH"] = str(context)
+    without_docker = distribution(Nodes(name), docker, context, **settings)
 
-    assert len(found) == len(problems)
-    assert all(part in each.what for part, each in zip(problems, found, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "needed"),
-    [
-        ("kind", {}, True),
-        ("context", {"push": REGISTRY}, True),
-        ("context", {"image": "example.org/me/trainer:1"}, False),
-    ],
-)
-def test_docker_is_asked_for_only_where_it_is_needed(
-    tmp_path: Path, context: Path, name: str, settings: dict[str, str], needed: bool
-) -> None:
-    nothing = StandIns(tmp_path / "none", [])
-    nothing.environ["PATH"] = str(tmp_path)
-
-    found = distribution(Nodes(name), nothing, context, **settings).preflight()
-
-    assert ["docker is not on PATH." in each.what for each in found] == ([True] if needed else [])
+    for made, lacks in ((image, problems), (without_docker, problems + ["docker is not on PATH."] * needs_docker)):
+        found = [problem.what for problem in made.preflight()]
+        assert len(found) == len(lacks)
+        assert all(part in what for part, what in zip(lacks, found, strict=True))
 
 
 def test_the_versions_in_an_image_of_ours_are_those_of_its_recipe(docker: StandIns, context: Path) -> None:
@@ -285,7 +266,7 @@ def test_the_versions_in_an_image_of_ours_are_those_of_its_recipe(docker: StandI
 def test_the_versions_in_a_ready_made_image_are_those_of_its_labels_and_unknown_without_it(
     docker: StandIns, context: Path
 ) -> None:
-    image = distribution(Nodes("context", there=True), docker, context, image="example.org/me/trainer:1")
+    image = distribution(Nodes("context", there=True), docker, context, image=READY_MADE)
     assert image.versions()["image_ray"] is None
 
     labels = {"ray-train-e2e.python": "3.11", "ray-train-e2e.ray": "2.60.0", "ray-train-e2e.tensorflow": "2.19.0"}

@@ -1,7 +1,5 @@
 """The kind engine against stand-ins: what it makes, adopts, refuses and removes."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import re

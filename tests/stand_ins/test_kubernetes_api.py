@@ -1,7 +1,5 @@
 """The client of the Kubernetes API against a server that answers, fails and refuses as real ones do."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

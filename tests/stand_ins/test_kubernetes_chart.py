@@ -1,7 +1,5 @@
 """The operator's chart: downloaded once and whole, or given by the user, and always of a version that fits."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is ours in a Kubernetes cluster, found by a later process: looked at, given back, made anew, removed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any

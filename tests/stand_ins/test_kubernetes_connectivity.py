@@ -1,7 +1,5 @@
 """Pods that do not reach each other are named with their nodes, by a real script in real processes."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

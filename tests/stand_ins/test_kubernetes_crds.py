@@ -1,7 +1,5 @@
 """KubeRay's CRDs: ours are upgraded and removed, somebody else's are neither."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pytest

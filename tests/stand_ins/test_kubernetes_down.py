@@ -1,7 +1,5 @@
 """A provider on Kubernetes goes: whatever happened before, what it made is removed, and nothing of anybody else's."""
 
-from __future__ import annotations
-
 import pytest
 
 from fixtures.errors import InfraError
@@ -41,16 +39,13 @@ def test_after_a_start_that_ended_anywhere_nothing_is_left_and_nothing_else_is_t
     world.server.put(crd(CRD))
     neighbours(world)
     before = world.server.everything()
-    provider = world.provider(Engine(world, owned=False))
+    provider = world.provider(owned=False)
     if step == "apply CustomResourceDefinition":
         world.server.remove("CustomResourceDefinition", "")
         del before["customresourcedefinitions /rayclusters.ray.io"]
         world.server.remove("RayCluster", "theirs")
         del before["rayclusters theirs/e2e"]
-    world.trap = (step, when, error)
-    with pytest.raises(type(error)):
-        provider.up(world.said.append)
-    world.trap = None
+    world.cut_off(provider, step, when, error)
 
     provider.down()
 
@@ -65,8 +60,7 @@ def removed(world: World, since: int) -> list[str]:
 
 
 def test_what_was_made_goes_in_the_opposite_order(world: World) -> None:
-    provider = world.provider()
-    provider.up(world.said.append)
+    provider = world.up()
     since = len(world.steps)
 
     provider.down()
@@ -75,13 +69,12 @@ def test_what_was_made_goes_in_the_opposite_order(world: World) -> None:
         "stop image", "delete Service", "delete RayCluster", "delete Secret", "remove operator",
         "delete CustomResourceDefinition", "delete Namespace", "remove cluster",
     ]  # fmt: skip
-    assert {each.split()[0] for each in world.server.everything()} == {"nodes"}
+    assert world.left() == {"nodes"}
 
 
 def test_in_a_namespace_of_somebody_else_our_things_go_one_by_one_in_the_opposite_order(world: World) -> None:
     world.server.put(thing("Namespace", SPACE, None))
-    provider = world.provider(Engine(world, owned=False))
-    provider.up(world.said.append)
+    provider = world.up(owned=False)
     since = len(world.steps)
 
     provider.down()
@@ -96,8 +89,7 @@ def test_an_operator_of_somebody_else_stays_with_its_definitions(world: World) -
     operator_of_somebody(world.server)
     neighbours(world)
     before = world.server.everything()
-    provider = world.provider(Engine(world, owned=False))
-    provider.up(world.said.append)
+    provider = world.up(owned=False)
 
     provider.down()
 
@@ -106,7 +98,7 @@ def test_an_operator_of_somebody_else_stays_with_its_definitions(world: World) -
 
 
 def test_it_can_be_repeated(world: World) -> None:
-    provider = world.provider(Engine(world, owned=False))
+    provider = world.provider(owned=False)
     provider.down()
     provider.up(world.said.append)
     provider.down()
@@ -127,8 +119,7 @@ FAILURES = ("delete RayCluster", "remove operator", "delete Namespace")
 def test_one_thing_that_does_not_go_does_not_keep_the_others_and_is_tried_again_next_time(
     world: World, step: str, error: Exception
 ) -> None:
-    provider = world.provider(Engine(world, owned=False))
-    provider.up(world.said.append)
+    provider = world.up(owned=False)
     world.trap = (step, "before", error)
 
     with pytest.raises(InfraError, match=str(error)):
@@ -138,12 +129,11 @@ def test_one_thing_that_does_not_go_does_not_keep_the_others_and_is_tried_again_
     assert world.steps[-1] == "remove cluster"
     world.trap = None
     provider.down()
-    assert {each.split()[0] for each in world.server.everything()} == {"nodes"}
+    assert world.left() == {"nodes"}
 
 
 def test_what_did_not_go_does_not_matter_once_the_whole_cluster_is_gone(world: World) -> None:
-    provider = world.provider()
-    provider.up(world.said.append)
+    provider = world.up()
     world.trap = ("delete RayCluster", "before", InfraError("It does not go."))
 
     provider.down()
@@ -156,8 +146,7 @@ def test_the_first_failure_is_told_when_the_cluster_does_not_go_either(world: Wo
         def down(self) -> None:
             raise InfraError("Docker does not answer.", "Start it.")
 
-    provider = world.provider(Stuck(world))
-    provider.up(world.said.append)
+    provider = world.up(Stuck(world))
     world.server.down = True
 
     with pytest.raises(InfraError, match=r"did not answer .*Docker does not answer\."):
@@ -165,8 +154,7 @@ def test_the_first_failure_is_told_when_the_cluster_does_not_go_either(world: Wo
 
 
 def test_a_second_interrupt_ends_the_removal_and_the_next_call_finishes_it(world: World) -> None:
-    provider = world.provider(Engine(world, owned=False))
-    provider.up(world.said.append)
+    provider = world.up(owned=False)
     world.trap = ("delete RayCluster", "after", KeyboardInterrupt())
 
     with pytest.raises(KeyboardInterrupt):
@@ -174,12 +162,11 @@ def test_a_second_interrupt_ends_the_removal_and_the_next_call_finishes_it(world
 
     world.trap = None
     provider.down()
-    assert {each.split()[0] for each in world.server.everything()} == {"nodes"}
+    assert world.left() == {"nodes"}
 
 
 def test_what_is_kept_stays_as_it_is_and_nothing_of_ours_runs_on_here(world: World) -> None:
-    provider = world.provider()
-    provider.up(world.said.append)
+    provider = world.up()
     there = world.server.everything()
 
     provider.keep_running()
@@ -191,11 +178,8 @@ def test_what_is_kept_stays_as_it_is_and_nothing_of_ours_runs_on_here(world: Wor
 @pytest.mark.parametrize("step", ["image", "operator", "apply RayCluster", "network"])
 def test_a_start_that_is_cut_off_in_a_cluster_that_was_there_takes_back_what_it_made(world: World, step: str) -> None:
     before = world.server.everything()
-    provider = world.provider(Engine(world, owned=False))
-    world.trap = (step, "after", KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        provider.up(world.said.append)
-    world.trap = None
+    provider = world.provider(owned=False)
+    world.cut_off(provider, step, "after", KeyboardInterrupt())
 
     provider.give_back()
 
@@ -205,15 +189,11 @@ def test_a_start_that_is_cut_off_in_a_cluster_that_was_there_takes_back_what_it_
 
 @pytest.mark.parametrize("step", ["image", "apply RayCluster", "network"])
 def test_a_start_that_is_cut_off_where_ray_was_kept_takes_nothing_away(world: World, step: str) -> None:
-    first = world.provider(Engine(world, owned=False))
-    first.up(world.said.append)
+    first = world.up(owned=False)
     first.keep_running()
     there = set(world.server.everything())
-    provider = world.provider(Engine(world, owned=False))
-    world.trap = (step, "after", KeyboardInterrupt())
-    with pytest.raises(KeyboardInterrupt):
-        provider.up(world.said.append)
-    world.trap = None
+    provider = world.provider(owned=False)
+    world.cut_off(provider, step, "after", KeyboardInterrupt())
 
     provider.give_back()
 
@@ -223,13 +203,12 @@ def test_a_start_that_is_cut_off_where_ray_was_kept_takes_nothing_away(world: Wo
 
 def test_what_one_process_kept_another_claims_and_removes(world: World) -> None:
     before = world.server.everything()
-    first = world.provider(Engine(world, owned=False))
-    first.up(world.said.append)
+    first = world.up(owned=False)
     first.keep_running()
 
-    later = world.provider(Engine(world, owned=False))
+    later = world.provider(owned=False)
     assert later.claim(world.said.append)
     later.down()
 
     assert world.server.everything() == before
-    assert not world.provider(Engine(world, owned=False)).claim(world.said.append)
+    assert not world.provider(owned=False).claim(world.said.append)

@@ -1,13 +1,11 @@
 """Evidence from a cluster that may be in any state: what comes is kept, what does not is named, nothing is raised."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -22,6 +20,7 @@ from fixtures.errors import InfraError
 from fixtures.system.programs import Completed, Tool
 from tests.stand_ins.fake_helm import deployment
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.http_server import answering
 from tests.stand_ins.kubernetes_store import FakeClock
 from tests.unit.recordings import sample
 
@@ -59,7 +58,6 @@ class Dashboard:
 
     address: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
 
 
@@ -76,29 +74,13 @@ def dashboard() -> Iterator[Dashboard]:
         }
     )
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.asked.append(self.path)
-            state.tokens.add(self.headers["Authorization"])
-            known = self.path in state.answers
-            body = json.dumps(state.answers.get(self.path)).encode()
-            self.send_response(200 if known else 500)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(call: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        state.tokens.add(call.headers["Authorization"])
+        known = call.path in state.answers
+        return 200 if known else 500, json.dumps(state.answers.get(call.path)).encode()
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.address = f"http://127.0.0.1:{server.server_address[1]}"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=5)
+    with answering(answer) as state.address:
+        yield state
 
 
 @pytest.fixture
@@ -106,14 +88,9 @@ def fake() -> Iterator[FakeKubernetes]:
     """The recorded RayCluster with its pods, one of which was restarted."""
     with FakeKubernetes(FakeClock()) as fake:
         fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}})
-        head = sample("pods-auth.json")
-        for pod in head["items"]:
-            pod["metadata"]["namespace"] = NS
-        cluster = sample("raycluster-ready.json")
-        cluster["metadata"]["namespace"] = NS
-        events = sample("events-ray.json")
-        for event in events["items"]:
-            event["metadata"]["namespace"] = NS
+        head, cluster, events = (sample(f"{name}.json") for name in ("pods-auth", "raycluster-ready", "events-ray"))
+        for stored in (*head["items"], cluster, *events["items"]):
+            stored["metadata"]["namespace"] = NS
         fake.put(head, cluster, events, sample("nodes-2.json"), deployment("kuberay-system"))
         for pod in head["items"]:
             for status in (*pod["status"].get("initContainerStatuses", ()), *pod["status"]["containerStatuses"]):
@@ -131,12 +108,20 @@ def api(fake: FakeKubernetes, tmp_path: Path) -> Api:
     return Api(fake.kubeconfig(tmp_path), None, clock=fake.clock)
 
 
-def tools(**more: Tool) -> dict[str, Tool]:
-    return {"kubectl": FakeTool("kubectl", lambda _: f"==> gcs_server.out <==\n{TOKEN}"), **more}
+def collected(
+    api: Api | None,
+    says: Callable[[], Mapping[str, str]] = dict,
+    dashboard: str | None = None,
+    deadline: float = 60,
+    **tools: Tool,
+) -> Mapping[str, str]:
+    """What is collected from a cluster whose kubectl works and whose engine says this."""
+    given = {"kubectl": FakeTool("kubectl", lambda _: f"==> gcs_server.out <==\n{TOKEN}"), **tools}
+    return collect(api, given, NS, an_engine(says), dashboard, TOKEN, deadline=deadline)
 
 
 def test_the_summary_comes_first_and_everything_else_is_there(api: Api, dashboard: Dashboard) -> None:
-    found = collect(api, tools(), NS, an_engine(says=lambda: {"minikube.txt": "Running"}), dashboard.address, TOKEN)
+    found = collected(api, lambda: {"minikube.txt": "Running"}, dashboard.address)
 
     assert next(iter(found)) == SUMMARY
     assert {
@@ -148,7 +133,7 @@ def test_the_summary_comes_first_and_everything_else_is_there(api: Api, dashboar
 
 
 def test_every_container_s_log_is_there_and_that_of_the_one_before_a_restart(api: Api, fake: FakeKubernetes) -> None:
-    found = collect(api, tools(), NS, an_engine(), None, TOKEN)
+    found = collected(api)
 
     logs = {each for each in found if each.startswith("log-")}
     assert len([each for each in logs if not each.endswith("-previous.txt")]) == len(
@@ -161,7 +146,7 @@ def test_every_container_s_log_is_there_and_that_of_the_one_before_a_restart(api
 def test_ray_s_own_logs_are_read_inside_the_pods_of_the_right_cluster(api: Api) -> None:
     kubectl = FakeTool("kubectl", lambda asked: "head" if "gcs_server.out" in asked[-1] else "worker")
 
-    found = collect(api, {"kubectl": kubectl}, NS, an_engine(), None, TOKEN)
+    found = collected(api, kubectl=kubectl)
 
     texts = {text for name, text in found.items() if name.startswith("ray-logs-")}
     assert texts == {"head", "worker"}
@@ -182,24 +167,19 @@ def test_logs_by_hand_are_those_of_pods_of_ray_and_of_the_operator(api: Api, fak
     assert not [name for name, text in found.items() if TOKEN in text]
 
 
-def test_the_token_is_in_none_of_the_texts_and_sent_to_the_dashboard_only(api: Api, dashboard: Dashboard) -> None:
-    found = collect(
-        api, tools(), NS, an_engine(says=lambda: {"e.txt": f"env RAY_AUTH_TOKEN={TOKEN}"}), dashboard.address, TOKEN
-    )
+def test_the_token_is_in_none_of_the_texts_and_sent_to_the_dashboard_only(
+    api: Api, fake: FakeKubernetes, dashboard: Dashboard
+) -> None:
+    found = collected(api, lambda: {"e.txt": f"env RAY_AUTH_TOKEN={TOKEN}"}, dashboard.address)
 
     assert dashboard.tokens == {f"Bearer {TOKEN}"}
     assert not [name for name, text in found.items() if TOKEN in text]
     assert any("[redacted]" in text for text in found.values())
-
-
-def test_no_secret_is_ever_asked_for(api: Api, fake: FakeKubernetes) -> None:
-    collect(api, tools(), NS, an_engine(), None, TOKEN)
-
-    assert fake.asked("GET", "/secrets") == []
+    assert fake.asked("GET", "/secrets") == [], "no secret is ever asked for"
 
 
 def test_the_summary_names_the_first_bad_thing_and_the_versions(api: Api, dashboard: Dashboard) -> None:
-    found = collect(api, tools(), NS, an_engine(), dashboard.address, TOKEN)
+    found = collected(api, dashboard=dashboard.address)
 
     assert "**First bad thing (CRDs and operator):** There is no CRD rayclusters.ray.io." in found[SUMMARY]
     assert "Kubernetes v1.34.4" in found[SUMMARY]
@@ -208,31 +188,26 @@ def test_the_summary_names_the_first_bad_thing_and_the_versions(api: Api, dashbo
 
 
 def test_without_a_cluster_what_the_engine_says_is_still_there() -> None:
-    engine = an_engine(lambda: {"minikube-logs.txt": "exit code 48"})
-
-    found = collect(None, {"helm": FakeTool("helm")}, NS, engine, None, "")
+    found = collected(None, lambda: {"minikube-logs.txt": "exit code 48"}, helm=FakeTool("helm"))
 
     assert found["minikube-logs.txt"] == "exit code 48"
     assert "helm v1.0" in found[SUMMARY]
     assert "The Kubernetes API did not list its nodes" in found[SUMMARY]
 
 
-def test_an_api_that_is_gone_is_asked_once_and_named(fake: FakeKubernetes, api: Api, dashboard: Dashboard) -> None:
-    fake.down = True
+def test_an_api_and_a_dashboard_that_are_gone_are_asked_once_and_named(
+    fake: FakeKubernetes, api: Api, dashboard: Dashboard
+) -> None:
+    without_dashboard = collected(api, dashboard="http://127.0.0.1:1")
+    fake.down, fake.requests = True, []
     fake.advance = lambda: None  # type: ignore[method-assign]
+    without_api = collected(api, dashboard=dashboard.address)
 
-    found = collect(api, tools(), NS, an_engine(), dashboard.address, TOKEN)
-
-    assert "- Kubernetes API: The Kubernetes API at" in found[SUMMARY]
-    assert {each.path for each in fake.requests} == {"/version"}
-    assert "ray-nodes.json" in found
-
-
-def test_a_dashboard_that_is_gone_is_asked_once_and_named(api: Api) -> None:
-    found = collect(api, tools(), NS, an_engine(), "http://127.0.0.1:1", TOKEN)
-
-    assert "- Ray's dashboard: " in found[SUMMARY]
-    assert "pods.json" in found
+    assert "- Ray's dashboard: " in without_dashboard[SUMMARY]
+    assert "pods.json" in without_dashboard
+    assert "- Kubernetes API: The Kubernetes API at" in without_api[SUMMARY]
+    assert {request.path for request in fake.requests} == {"/version"}
+    assert "ray-nodes.json" in without_api
 
 
 def raises(error: BaseException) -> Callable[..., Any]:
@@ -244,9 +219,9 @@ def raises(error: BaseException) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("error", [InfraError("first", "do"), ValueError(), KeyError("metadata"), OSError("disk")])
 def test_whatever_fails_is_named_and_the_rest_is_there(error: Exception, api: Api, dashboard: Dashboard) -> None:
-    broken = {"kubectl": FakeTool("kubectl", raises(error)), "helm": FakeTool("helm", raises(error))}
+    kubectl, helm = (FakeTool(name, raises(error)) for name in ("kubectl", "helm"))
 
-    found = collect(api, broken, NS, an_engine(says=raises(error)), dashboard.address, TOKEN)
+    found = collected(api, raises(error), dashboard.address, kubectl=kubectl, helm=helm)
 
     assert "- engine: " in found[SUMMARY]
     assert "- version of helm: " in found[SUMMARY]
@@ -254,20 +229,13 @@ def test_whatever_fails_is_named_and_the_rest_is_there(error: Exception, api: Ap
     assert "pods.json" in found
 
 
-def test_objects_without_what_they_should_have_lose_only_what_needs_it(api: Api, fake: FakeKubernetes) -> None:
+def test_odd_objects_and_a_missing_right_cost_only_what_needs_them(api: Api, fake: FakeKubernetes) -> None:
     fake.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "odd", "namespace": NS}})
-
-    found = collect(api, tools(), NS, an_engine(), None, TOKEN)
-
-    assert "raycluster.json" in found
-    assert SUMMARY in found
-
-
-def test_a_right_that_is_missing_costs_only_what_it_is_for(api: Api, fake: FakeKubernetes) -> None:
     fake.deny("list", "nodes")
 
-    found = collect(api, tools(), NS, an_engine(), None, TOKEN)
+    found = collected(api)
 
+    assert "raycluster.json" in found
     assert "nodes.json" not in found
     assert "- nodes: This user may not list nodes" in found[SUMMARY]
     assert "pods.json" in found
@@ -281,7 +249,7 @@ def test_what_hangs_is_left_behind_at_the_deadline_and_named(api: Api) -> None:
         return {"late.txt": "late"}
 
     began = time.monotonic()
-    found = collect(api, tools(helm=FakeTool("helm", hang)), NS, an_engine(says=hang), None, TOKEN, deadline=0.5)
+    found = collected(api, hang, deadline=0.5, helm=FakeTool("helm", hang))
     took = time.monotonic() - began
     release.set()
 
@@ -294,7 +262,7 @@ def test_what_hangs_is_left_behind_at_the_deadline_and_named(api: Api) -> None:
 def test_huge_outputs_are_cut_each_and_all_together(api: Api) -> None:
     huge = {f"{each:03}.txt": f"{each:03} " * 53_000 for each in range(26)}
 
-    found = collect(api, tools(), NS, an_engine(says=lambda: huge), None, TOKEN)
+    found = collected(api, lambda: huge)
 
     assert all(len(text.encode()) <= FILE_BYTES for text in found.values())
     assert sum(len(text.encode()) for text in found.values()) <= TOTAL_BYTES
@@ -304,13 +272,13 @@ def test_huge_outputs_are_cut_each_and_all_together(api: Api) -> None:
 def test_a_summary_that_cannot_be_made_does_not_cost_the_rest(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "synopsis", raises(ZeroDivisionError("no")))
 
-    found = collect(api, tools(), NS, an_engine(), None, TOKEN)
+    found = collected(api)
 
     assert found[SUMMARY] == "The summary could not be made: ZeroDivisionError: no\n"
     assert "pods.json" in found
 
 
 def test_a_program_that_is_not_installed_is_no_failure(api: Api) -> None:
-    found = collect(api, tools(kind=FakeTool("kind", found=False)), NS, an_engine(), None, TOKEN)
+    found = collected(api, kind=FakeTool("kind", found=False))
 
     assert "version of kind" not in found[SUMMARY]

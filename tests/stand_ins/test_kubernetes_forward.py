@@ -1,8 +1,5 @@
 """The way to the dashboard: a NodePort where one answers, else a port-forward that outlives its pod."""
 
-from __future__ import annotations
-
-import json
 import os
 import re
 import signal
@@ -11,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import psutil
@@ -27,7 +25,10 @@ from fixtures.measure.jobs import JobsClient
 from fixtures.measure.jobs import Timeouts as JobsPatience
 from fixtures.system import watchdog
 from fixtures.system.waiting import wait_while
+from tests.stand_ins.http_server import answering
+from tests.stand_ins.kubernetes_store import ignore
 
+ROOT = Path(__file__).parents[2]
 STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 TOKEN = "t0ken"
 LIMIT = 30.0
@@ -53,27 +54,13 @@ class Ray:
 def ray() -> Iterator[Ray]:
     state = Ray()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.requests += 1
-            body = (state.version if self.path == "/api/version" else json.dumps({"status": "RUNNING"})).encode()
-            self.send_response(state.code)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(call: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        state.requests += 1
+        return state.code, (state.version if call.path == "/api/version" else '{"status": "RUNNING"}').encode()
 
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.port = server.server_address[1]
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=5)
+    with answering(answer) as address:
+        state.port = int(address.rpartition(":")[2])
+        yield state
 
 
 @dataclass
@@ -89,15 +76,17 @@ class StandIn:
         beside.write_text(mode)
         beside.replace(self.home / "mode")
 
+    def lines(self) -> list[str]:
+        file = self.home / "calls"
+        return file.read_text().splitlines() if file.exists() else []
+
     @property
     def calls(self) -> list[str]:
-        file = self.home / "calls"
-        return [line.split(" ", 1)[1] for line in file.read_text().splitlines()] if file.exists() else []
+        return [line.split(" ", 1)[1] for line in self.lines()]
 
     @property
     def pids(self) -> list[int]:
-        file = self.home / "calls"
-        return [int(line.split()[0]) for line in file.read_text().splitlines()] if file.exists() else []
+        return [int(line.split()[0]) for line in self.lines()]
 
 
 @pytest.fixture
@@ -115,13 +104,21 @@ def kubectl(tmp_path: Path, ray: Ray) -> Iterator[StandIn]:
     assert not left, "kubectl was left behind"
 
 
+@contextmanager
+def started(kubectl: StandIn, **timeouts: float) -> Iterator[PortForward]:
+    """A port-forward that has answered."""
+    forward = PortForward(kubectl.target, TOKEN, replace(HASTE, **timeouts))
+    forward.start()
+    try:
+        yield forward
+    finally:
+        forward.stop()
+
+
 @pytest.fixture
 def forward(kubectl: StandIn) -> Iterator[PortForward]:
-    """A port-forward that has answered."""
-    forward = PortForward(kubectl.target, TOKEN, HASTE)
-    forward.start()
-    yield forward
-    forward.stop()
+    with started(kubectl) as forward:
+        yield forward
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:
@@ -133,10 +130,6 @@ def answers(address: str, code: int = 200) -> bool:
         return requests.get(f"{address}/api/version", timeout=5).status_code == code
     except requests.RequestException:
         return False
-
-
-def ignore(line: str) -> None:
-    """Take a line and forget it."""
 
 
 def test_a_node_port_that_answers_is_taken_and_no_kubectl_is_started(ray: Ray, kubectl: StandIn) -> None:
@@ -218,37 +211,31 @@ def test_the_next_pod_may_take_its_time(kubectl: StandIn, forward: PortForward) 
 
 
 def test_a_forward_that_hangs_with_its_port_open_is_started_anew(kubectl: StandIn) -> None:
-    forward = PortForward(kubectl.target, TOKEN, replace(HASTE, read=1.0, hang=1.0))
-    forward.start()
-    try:
+    with started(kubectl, read=1.0, hang=1.0) as forward:
         kubectl.mode("hang")
         wait_until(lambda: len(kubectl.calls) > 1, "a restart")
         kubectl.mode("forward")
         wait_until(lambda: "no answer for 1 s" in forward.trouble, "the outage in the evidence")
         assert not psutil.pid_exists(kubectl.pids[0])
-    finally:
-        forward.stop()
 
 
 def test_after_an_outage_that_is_too_long_a_client_is_told_the_first_and_the_last_cause(kubectl: StandIn) -> None:
-    forward = PortForward(kubectl.target, TOKEN, replace(HASTE, outage=1.5))
-    forward.start()
-    try:
-        with JobsClient(forward.address, TOKEN, JobsPatience(outage=0.0, poll=0.01)) as jobs:
-            assert jobs.status("job-1")["status"] == "RUNNING"
-            kubectl.mode("dying")
-            wait_until(lambda: forward.broken, "the forward given up")
-            wait_until(lambda: answers(forward.address, 503), "an excuse")
+    with (
+        started(kubectl, outage=1.5) as forward,
+        JobsClient(forward.address, TOKEN, JobsPatience(outage=0.0, poll=0.01)) as jobs,
+    ):
+        assert jobs.status("job-1")["status"] == "RUNNING"
+        kubectl.mode("dying")
+        wait_until(lambda: forward.broken, "the forward given up")
+        wait_until(lambda: answers(forward.address, 503), "an excuse")
 
-            with pytest.raises(InfraError) as caught:
-                jobs.status("job-1")
+        with pytest.raises(InfraError) as caught:
+            jobs.status("job-1")
 
-        assert "HTTP 503" in caught.value.cause
-        assert "given up after" in caught.value.cause
-        assert "lost connection to pod (then: error: unable to forward port because pod is not run" in str(caught.value)
-        assert "given up" in forward.trouble
-    finally:
-        forward.stop()
+    assert "HTTP 503" in caught.value.cause
+    assert "given up after" in caught.value.cause
+    assert "lost connection to pod (then: error: unable to forward port because pod is not run" in str(caught.value)
+    assert "given up" in forward.trouble
 
 
 def test_a_service_that_does_not_exist_is_said_at_once_in_kubectls_words(kubectl: StandIn) -> None:
@@ -276,7 +263,6 @@ def test_a_pod_that_never_runs_is_said_after_the_time_given_for_a_start(mode: st
 
 def test_a_local_port_that_somebody_took_meanwhile_is_replaced_by_another(kubectl: StandIn) -> None:
     kubectl.mode("taken")
-    forward = PortForward(kubectl.target, TOKEN, HASTE)
 
     def set_free() -> None:
         wait_until(lambda: len(kubectl.calls) > 0, "a try")
@@ -284,13 +270,10 @@ def test_a_local_port_that_somebody_took_meanwhile_is_replaced_by_another(kubect
 
     thread = threading.Thread(target=set_free)
     thread.start()
-    forward.start()
-    try:
+    with started(kubectl) as forward:
         thread.join()
         assert answers(forward.address)
         assert kubectl.calls[0] != kubectl.calls[-1]
-    finally:
-        forward.stop()
 
 
 def test_a_kubectl_that_cannot_be_started_is_named(tmp_path: Path, kubectl: StandIn) -> None:

@@ -1,7 +1,5 @@
 """One run at a time in a namespace of somebody else's cluster, and nobody is kept out by a run that is dead."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,38 +72,27 @@ def test_a_run_that_lives_is_named_as_soon_as_it_shows_that(fake: FakeKubernetes
     assert len(fake.clock.slept) == 5
 
 
-def test_a_run_that_was_killed_keeps_nobody_out_for_long(fake: FakeKubernetes, api: Api) -> None:
-    of_another_run(fake)
+@pytest.mark.parametrize(
+    ("last_renewed", "waited"),
+    [
+        pytest.param(RENEWED, DURATION_SECONDS, id="just now"),
+        pytest.param("2026-11-23T19:10:00.000000Z", DURATION_SECONDS, id="in the future, by another clock"),
+        pytest.param("2026-11-22T09:10:00.000000Z", 0, id="long ago"),
+    ],
+)
+def test_a_run_that_was_killed_keeps_nobody_out_for_long(
+    fake: FakeKubernetes, api: Api, last_renewed: str, waited: float
+) -> None:
+    of_another_run(fake, renewTime=last_renewed)
     said: list[str] = []
     lease = Lease(api, SPACE)
 
     lease.take(said.append)
 
-    assert DURATION_SECONDS <= sum(fake.clock.slept) <= DURATION_SECONDS + 2
+    assert waited <= sum(fake.clock.slept) <= waited + 2
     assert holder(fake) != "theirs, process 7"
-    assert said == [
-        f"namespace {SPACE} is in use by theirs, process 7, since 2026-11-23T09:10:00Z: waiting whether that run lives"
-    ]
-    lease.give_up()
-
-
-def test_also_where_the_clusters_clock_says_otherwise(fake: FakeKubernetes, api: Api) -> None:
-    of_another_run(fake, renewTime="2026-11-23T19:10:00.000000Z")
-    lease = Lease(api, SPACE)
-
-    lease.take(ignore)
-
-    assert sum(fake.clock.slept) == DURATION_SECONDS
-    lease.give_up()
-
-
-def test_one_that_ran_out_long_ago_is_taken_at_once(fake: FakeKubernetes, api: Api) -> None:
-    of_another_run(fake, renewTime="2026-11-22T09:10:00.000000Z")
-    lease = Lease(api, SPACE)
-
-    lease.take(ignore)
-
-    assert fake.clock.slept == []
+    words = "is in use by theirs, process 7, since 2026-11-23T09:10:00Z: waiting whether that run lives"
+    assert said == ([f"namespace {SPACE} {words}"] if waited else [])
     lease.give_up()
 
 

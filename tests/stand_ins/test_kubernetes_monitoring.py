@@ -1,12 +1,8 @@
 """The monitors of a namespace: applied, kept, removed, and never the reason why a run ends."""
 
-from __future__ import annotations
-
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +26,7 @@ from fixtures.clusters.kubernetes.network.routes import Routes
 from fixtures.clusters.kubernetes.watching import Watching
 from fixtures.errors import InfraError
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
+from tests.stand_ins.http_server import answering
 from tests.stand_ins.kubernetes_world import Engine
 
 SPACE = "space"
@@ -270,22 +267,6 @@ def test_grafana_is_forwarded_at_the_port_that_ray_was_told(monkeypatch: pytest.
     assert timeouts.outage > 300, "a pod that is replaced is waited for"
 
 
-def answering(body: bytes) -> HTTPServer:
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -296,12 +277,8 @@ def answering(body: bytes) -> HTTPServer:
     ],
 )
 def test_only_a_grafana_that_is_well_is_taken_for_grafana(body: bytes, said: str) -> None:
-    server = answering(body)
-    try:
-        assert why_not_grafana(f"http://127.0.0.1:{server.server_address[1]}", "", (5, 5)) == said
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(lambda _: (200, body)) as address:
+        assert why_not_grafana(address, "", (5, 5)) == said
 
 
 def test_a_port_that_somebody_has_is_not_forwarded() -> None:

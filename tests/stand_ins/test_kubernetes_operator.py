@@ -1,9 +1,8 @@
 """The operator: what fits is used, what is missing is installed, and why it does not start is said."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,61 +76,54 @@ def test_an_operator_of_ours_with_other_values_or_of_another_chart_is_upgraded(b
 
 
 @pytest.mark.parametrize("arguments", [(), ("--watch-namespace", f"default,{NS}")])
-def test_an_operator_that_fits_and_looks_after_our_namespace_is_used_as_it_is(
+def test_an_operator_that_fits_and_looks_after_our_namespace_is_used_as_it_is_and_survives_us_with_its_crds(
     bench: Bench, arguments: tuple[str, ...]
 ) -> None:
     bench.fake.put(deployment("kuberay-system", arguments=arguments), *map(crd, CRDS))
 
     operator = bench.up()
+    owned, asked, said = operator.owned, list(bench.helm.asked), operator.down(ignore)
 
-    assert not operator.owned
-    assert bench.helm.asked == []
-    assert bench.changed() == []
+    assert (owned, asked, bench.helm.verbs(), bench.changed()) == (False, [], [], [])
     assert bench.lines[0] == "using the KubeRay operator kuberay-system/kuberay-operator (KubeRay 1.7.0)"
-
-
-def test_an_operator_that_is_used_as_it_is_survives_us_with_its_crds(bench: Bench) -> None:
-    bench.fake.put(deployment("kuberay-system"), *map(crd, CRDS))
-    operator = bench.up()
-
-    said = operator.down(ignore)
-
-    assert bench.helm.verbs() == []
-    assert bench.changed() == []
     assert said == ("KubeRay's CRDs stay: kuberay-system/kuberay-operator (KubeRay 1.7.0) needs them",)
 
 
-def test_an_operator_of_another_version_is_an_error_with_both_versions(bench: Bench) -> None:
-    bench.fake.put(deployment("kuberay-system", image="quay.io/kuberay/operator:v1.4.2"))
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        ("quay.io/kuberay/operator:v1.4.2", r"kuberay-system/kuberay-operator is of version 1.4.2; 1.7.0 is needed"),
+        ("registry.corp/op@sha256:4f1c", r"version unknown \(image registry.corp/op@sha256:4f1c\)"),
+        ("quay.io/kuberay/operator:v1.7.0", "runs without its CRD rayclusters.ray.io"),
+    ],
+    ids=["another version", "unknown version", "no CRDs"],
+)
+def test_an_operator_that_does_not_fit_is_an_error_that_says_why(bench: Bench, image: str, why: str) -> None:
+    there = deployment("kuberay-system", image=image)
+    there["metadata"]["labels"].pop("helm.sh/chart")
+    bench.fake.put(there)
 
-    with pytest.raises(InfraError, match=r"kuberay-system/kuberay-operator is of version 1.4.2; 1.7.0 is needed"):
+    with pytest.raises(InfraError, match=why):
         bench.up()
 
     assert bench.helm.verbs() == []
 
 
-def test_an_operator_whose_version_nobody_knows_is_not_taken_for_one_that_fits(bench: Bench) -> None:
-    unknown = deployment("kuberay-system", image="registry.corp/op@sha256:4f1c")
-    del unknown["metadata"]["labels"]["helm.sh/chart"]
-    bench.fake.put(unknown)
-
-    with pytest.raises(InfraError, match=r"version unknown \(image registry.corp/op@sha256:4f1c\)"):
-        bench.up()
-
-
-def test_an_operator_that_looks_after_other_namespaces_is_left_alone_and_ours_is_installed_beside_it(
-    bench: Bench,
+@pytest.mark.parametrize(
+    "other",
+    [
+        deployment("team-a", arguments=("--watch-namespace", "team-a"), image="x/operator:v1.3.0"),
+        deployment("team-a", replicas=0),
+    ],
+    ids=["of other namespaces", "scaled to zero"],
+)
+def test_an_operator_that_does_not_look_after_us_is_left_alone_and_ours_is_installed_beside_it(
+    bench: Bench, other: Any
 ) -> None:
-    bench.fake.put(deployment("team-a", arguments=("--watch-namespace", "team-a"), image="x/operator:v1.3.0"))
+    bench.fake.put(other)
 
     assert bench.up().owned
     assert bench.api.get("Deployment", NAME, "team-a") is not None
-
-
-def test_an_operator_that_is_scaled_to_zero_does_not_count(bench: Bench) -> None:
-    bench.fake.put(deployment("kuberay-system", replicas=0))
-
-    assert bench.up().owned
 
 
 def test_two_operators_for_one_namespace_are_an_error_that_names_both(bench: Bench) -> None:
@@ -143,13 +135,6 @@ def test_two_operators_for_one_namespace_are_an_error_that_names_both(bench: Ben
 
     assert "kuberay-system/kuberay-operator" in caught.value.cause
     assert "ray-train-e2e/kuberay-operator" in caught.value.cause
-
-
-def test_an_operator_without_its_crds_is_not_used(bench: Bench) -> None:
-    bench.fake.put(deployment("kuberay-system"))
-
-    with pytest.raises(InfraError, match=r"runs without its CRD rayclusters.ray.io"):
-        bench.up()
 
 
 def test_who_may_not_look_into_other_namespaces_gets_along_with_our_own(bench: Bench) -> None:

@@ -1,7 +1,5 @@
 """The operator's release: what a killed Helm left, what is removed, what its Deployment tells."""
 
-from __future__ import annotations
-
 import pytest
 import yaml
 
@@ -15,22 +13,23 @@ from tests.stand_ins.operator_bench import NS, Bench
 from tests.unit.recordings import sample
 
 
-@pytest.mark.parametrize("state", ["failed", "deployed", "superseded"])
-def test_a_release_that_helm_can_build_on_is_upgraded(bench: Bench, state: str) -> None:
-    bench.helm.releases[NS] = release(state)
+@pytest.mark.parametrize(
+    ("states", "verbs"),
+    [
+        (["failed", "deployed", "superseded"], ["upgrade"]),
+        (["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"], ["uninstall", "upgrade"]),
+    ],
+)
+def test_a_release_is_upgraded_and_one_that_a_killed_helm_left_half_done_is_removed_first(
+    bench: Bench, states: list[str], verbs: list[str]
+) -> None:
+    for state in states:
+        bench.helm.releases[NS] = release(state)
+        bench.helm.asked.clear()
 
-    bench.up()
+        bench.up()
 
-    assert bench.helm.verbs() == ["upgrade"]
-
-
-@pytest.mark.parametrize("state", ["pending-install", "pending-upgrade", "pending-rollback", "uninstalling"])
-def test_a_release_that_a_killed_helm_left_half_done_is_removed_first(bench: Bench, state: str) -> None:
-    bench.helm.releases[NS] = release(state)
-
-    bench.up()
-
-    assert bench.helm.verbs() == ["uninstall", "upgrade"]
+        assert bench.helm.verbs() == verbs, state
 
 
 def test_a_helm_that_is_at_work_is_given_time_to_end(bench: Bench) -> None:
@@ -73,20 +72,15 @@ def test_down_removes_release_deployment_and_crds_and_may_be_repeated(bench: Ben
     assert bench.operator().find() == ()
 
 
-def test_down_also_removes_what_an_installation_left_that_failed_before_its_deployment(bench: Bench) -> None:
-    bench.helm.releases[NS] = release("failed")
+@pytest.mark.parametrize(("ours", "verbs"), [(True, ["uninstall"]), (False, [])])
+def test_down_removes_what_our_installation_left_that_failed_and_no_release_of_somebody_else(
+    bench: Bench, ours: bool, verbs: list[str]
+) -> None:
+    bench.helm.releases[NS] = release("failed", ours=ours)
 
     bench.operator().down(ignore)
 
-    assert bench.helm.verbs() == ["uninstall"]
-
-
-def test_down_leaves_somebody_elses_release_alone(bench: Bench) -> None:
-    bench.helm.releases[NS] = release("deployed", ours=False)
-
-    bench.operator().down(ignore)
-
-    assert bench.helm.verbs() == []
+    assert bench.helm.verbs() == verbs
 
 
 def test_what_does_not_go_away_is_an_error_that_names_it(bench: Bench) -> None:
@@ -99,24 +93,15 @@ def test_what_does_not_go_away_is_an_error_that_names_it(bench: Bench) -> None:
         operator.down(ignore)
 
 
-def test_a_chart_that_cannot_be_had_does_not_matter_where_an_operator_runs_already(bench: Bench) -> None:
-    bench.fake.put(deployment("kuberay-system"), *map(crd, CRDS))
-    operator = bench.operator(given=None)
-    bench.helm.fails["pull"] = "Error: no such host"
-
-    bench.make(operator)
-
-    assert not operator.owned
-
-
-def test_a_chart_that_cannot_be_had_is_the_error_where_ours_is_to_be_installed(bench: Bench) -> None:
+def test_a_chart_that_cannot_be_had_is_an_error_unless_an_operator_runs_already(bench: Bench) -> None:
     bench.helm.fails["pull"] = "Error: lookup ray-project.github.io: no such host"
-    operator = bench.operator(given=None)
 
     with pytest.raises(InfraError, match=r"kuberay-operator 1.7.0 cannot be downloaded: .* no such host") as caught:
-        bench.make(operator)
+        bench.make(bench.operator(given=None))
+    bench.fake.put(deployment("kuberay-system"), *map(crd, CRDS))
 
     assert "--kuberay-chart" in caught.value.remedy
+    assert not bench.make(bench.operator(given=None)).owned
 
 
 @pytest.mark.parametrize(

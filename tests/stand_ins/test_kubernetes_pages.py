@@ -1,32 +1,19 @@
 """What is shown of a cluster by hand: its pages, how a browser gets to each, and its logs."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from fixtures.clusters.kubernetes.access.api import Api
 from fixtures.clusters.kubernetes.namespace.namespace import Namespace
 from fixtures.clusters.kubernetes.raycluster.manifest import NAME
-from tests.stand_ins import kubernetes_world as played
 from tests.stand_ins.fake_kuberay import SPACE
 from tests.stand_ins.kubernetes_world import Engine, World
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with played.world(tmp_path, monkeypatch) as made:
-        yield made
 
 
 @pytest.fixture
 def engine(world: World) -> Engine:
     """One whose cluster was brought up and kept by another provider."""
     engine = Engine(world)
-    kept = world.provider(engine)
-    kept.up(world.said.append)
+    kept = world.up(engine)
     kept.keep_running()
     return engine
 

@@ -1,7 +1,5 @@
 """From the options to a provider on Kubernetes, and a whole run of the suite with one."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from contextlib import nullcontext

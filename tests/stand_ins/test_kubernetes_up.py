@@ -1,7 +1,5 @@
 """A provider on Kubernetes comes up: in order, once, and not over what belongs to somebody else."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time
@@ -30,10 +28,9 @@ def test_a_second_run_in_the_namespace_of_one_that_lives_gets_one_sentence_and_t
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
-    first = world.provider(Engine(world, owned=False))
-    first.up(world.said.append)
+    first = world.up(owned=False)
     there = set(world.server.everything())
-    second = world.provider(Engine(world, owned=False))
+    second = world.provider(owned=False)
     world.server.clock.meanwhile = lambda: time.sleep(0.05)  # in which the first run shows that it lives
 
     with pytest.raises(InfraError, match=f"^Namespace {SPACE} is in use by .* process .*--namespace") as refused:
@@ -138,7 +135,7 @@ def test_what_has_our_name_and_is_somebody_elses_is_refused_and_stays(
     operator_of_somebody(world.server)
     world.server.put(thing("Namespace", SPACE, None), thing(kind, name, **more))
     before = world.server.everything()
-    provider = world.provider(Engine(world, owned=False))
+    provider = world.provider(owned=False)
 
     with pytest.raises(InfraError, match=f"{SPACE} has a {kind} {name} that this suite did not make") as refused:
         provider.up(world.said.append)
@@ -192,9 +189,7 @@ def test_a_user_of_one_namespace_leaves_it_to_the_scheduler_whether_there_is_roo
     operator_of_somebody(world.server)
     world.server.put(thing("Namespace", SPACE, None))
     world.server.deny_everywhere("list", plural)
-    provider = world.provider(
-        Engine(world, owned=False), supply=ImageDistribution(world, imported=False, digests=False)
-    )
+    provider = world.provider(owned=False, supply=ImageDistribution(world, imported=False, digests=False))
 
     cluster = provider.up(world.said.append)
     provider.down()
@@ -268,8 +263,7 @@ def test_a_manifest_that_cannot_be_read_is_said_and_not_thrown(world: World) -> 
 
 
 def test_scaling_waits_for_exactly_the_count_and_what_is_there_then_is_the_new_normal(world: World) -> None:
-    provider = world.provider()
-    provider.up(world.said.append)
+    provider = world.up()
 
     provider.scale(1, world.said.append)
     assert len(world.server.pods()) == 2
@@ -281,8 +275,7 @@ def test_scaling_waits_for_exactly_the_count_and_what_is_there_then_is_the_new_n
 
 
 def test_a_count_that_is_there_already_costs_nothing(world: World) -> None:
-    provider = world.provider()
-    provider.up(world.said.append)
+    provider = world.up()
     asked = len(world.server.requests)
 
     provider.scale(2, world.said.append)
@@ -291,8 +284,7 @@ def test_a_count_that_is_there_already_costs_nothing(world: World) -> None:
 
 
 def test_after_a_scaling_that_failed_the_next_one_believes_nothing(world: World) -> None:
-    provider = world.provider()
-    provider.up(world.said.append)
+    provider = world.up()
     world.trap = ("apply RayCluster", "after", InfraError("The API went away."))
     with pytest.raises(InfraError, match="went away"):
         provider.scale(1, world.said.append)
@@ -306,8 +298,7 @@ def test_after_a_scaling_that_failed_the_next_one_believes_nothing(world: World)
 
 
 def test_trouble_names_the_pod(world: World) -> None:
-    provider = world.provider()
-    provider.up(world.said.append)
+    provider = world.up()
     lost = world.server.pods()[-1]["metadata"]["name"]
     world.server.remove("Pod", SPACE, lost)
 
@@ -366,8 +357,7 @@ def test_an_outage_that_is_over_is_evidence_and_no_trouble(
 ) -> None:
     address = f"http://127.0.0.1:{world.server.node_port}"
     monkeypatch.setattr(route, "reach", lambda *_: Way(address, broken))
-    provider = world.provider()
-    provider.up(world.said.append)
+    provider = world.up()
 
     assert provider.trouble() == (Way.trouble if broken else "")
     provider.collect_evidence(tmp_path / "evidence")

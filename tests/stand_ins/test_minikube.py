@@ -1,7 +1,5 @@
 """The Minikube engine against programs that replay recorded sessions: what it starts, adopts, refuses and removes."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The Minikube engine once a cluster is up: images in its nodes, what is asked of it, and its end without a trace."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys
@@ -19,6 +17,7 @@ from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.errors import InfraError
 from fixtures.system import processes
 from fixtures.system.resources import GIB
+from tests.stand_ins.kubernetes_store import ignore
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.unit.minikube_world import INFO, ROOMY, World
 
@@ -43,10 +42,6 @@ def archive(tmp_path: Path) -> Path:
     return file
 
 
-def silent(line: str) -> None:
-    """Take no notice."""
-
-
 @pytest.mark.parametrize(
     ("runtime", "command"),
     [
@@ -59,7 +54,7 @@ def test_an_archive_is_fed_to_the_nodes_own_runtime(world: World, archive: Path,
     world.answer("docker exec", feed=True)
     engine = world.engine(container_runtime=runtime)
 
-    engine.import_image(["rig2-m02"], archive, silent)
+    engine.import_image(["rig2-m02"], archive, ignore)
 
     assert world.calls("docker exec") == [command]
     assert world.fed("docker exec") == "layers"
@@ -79,7 +74,7 @@ def test_an_import_that_fails_is_infra_with_its_cause(
     world.answer("docker exec", err="ctr: no space left on device\n", code=1)
 
     with pytest.raises(InfraError, match=cause):
-        world.engine(container_runtime=runtime).import_image(["rig2", "rig2-m02"], archive.with_name(file), silent)
+        world.engine(container_runtime=runtime).import_image(["rig2", "rig2-m02"], archive.with_name(file), ignore)
 
 
 def test_all_nodes_are_fed_at_once_and_each_says_when_it_has_the_image(world: World, archive: Path) -> None:
@@ -100,7 +95,7 @@ def test_other_drivers_load_and_list_images_through_minikube(world: World, archi
     world.answer("minikube ssh", IMAGES)
     engine = world.engine(driver="kvm2")
 
-    engine.import_image(["rig2", "rig2-m02"], archive, silent)
+    engine.import_image(["rig2", "rig2-m02"], archive, ignore)
 
     assert world.calls("minikube image") == [f"minikube image load {archive} --profile rig2"]
     assert engine.image_on("rig2-m02", "docker.io/e2e/trainer:4f1c") == DIGEST

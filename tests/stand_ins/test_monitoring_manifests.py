@@ -1,7 +1,5 @@
 """The manifests of the monitoring: by Kubernetes' own types, the strictest standard for pods, least rights."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -1,16 +1,13 @@
 """The nightly commands: the retry, the exit code, the summary, and the issues."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ from fixtures.cli.nightly import (
 )
 from fixtures.history.regression import with_history
 from fixtures.report.results import make_result_files
+from tests.stand_ins.http_server import answering
 from tests.unit import trials
 from tests.unit.samples import SPEEDUP
 from tests.unit.trials import SPREAD, timing_round
@@ -182,27 +180,14 @@ class Api:
 def api() -> Iterator[Api]:
     made = Api()
 
-    class Handler(BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            made.asked.append((self.command, self.path, json.loads(self.rfile.read(length) or "null")))
-            made.tokens.add(self.headers["Authorization"])
-            body = json.dumps(made.issues if self.command == "GET" else {}).encode()
-            self.send_response(made.status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(call: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        length = int(call.headers.get("Content-Length", 0))
+        made.asked.append((call.command, call.path, json.loads(call.rfile.read(length) or "null")))
+        made.tokens.add(call.headers["Authorization"])
+        return made.status, json.dumps(made.issues if call.command == "GET" else {}).encode()
 
-        do_GET = do_POST = do_PATCH = _answer  # noqa: N815 - the names that the server looks for
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    with answering(answer) as made.url:
         yield made
-        server.shutdown()
 
 
 def issue(number: int, login: str = AUTHOR, **more: Any) -> dict[str, Any]:

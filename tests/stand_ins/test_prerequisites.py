@@ -1,7 +1,5 @@
 """kubectl, Minikube, Helm and kind from a local server: pinned, checked, in the user's folder, nothing twice."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import tarfile

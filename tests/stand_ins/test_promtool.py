@@ -1,7 +1,5 @@
 """Prometheus's own tool on the rules and configurations; where it is not installed, these tests are skipped."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

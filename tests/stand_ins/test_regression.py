@@ -1,7 +1,5 @@
 """A run against its history: rounds run again while the cluster is up, verdicts that hold the answer, and the entry."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache

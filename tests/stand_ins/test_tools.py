@@ -1,7 +1,5 @@
 """Other people's programs: run with a deadline, read line by line, and never left running."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import time

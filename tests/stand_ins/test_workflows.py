@@ -1,7 +1,5 @@
 """The workflows: what they may do, what they call, and that actionlint has nothing to say."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
