@@ -104,7 +104,9 @@ def test_in_somebody_elses_cluster_without_anything_of_ours_there_is_nothing_to_
 
     assert not scene.provider.claim(scene.said.append)
     scene.provider.down()
+    scene.engine.there = False
 
+    assert not scene.provider.claim(scene.said.append)
     assert scene.changed() == []
 
 
@@ -137,12 +139,6 @@ def test_in_a_cluster_of_ours_nothing_needs_to_be_asked_since_all_goes_with_it(s
 
     assert scene.engine.done == ["down"]
     assert scene.fake.requests == []
-
-
-def test_where_the_engine_has_nothing_there_is_nothing(scene: Scene) -> None:
-    scene.engine.there = False
-
-    assert not scene.provider.claim(scene.said.append)
 
 
 def test_a_reset_deletes_the_raycluster_and_nothing_else(scene: Scene) -> None:

@@ -276,18 +276,15 @@ def test_a_local_port_that_somebody_took_meanwhile_is_replaced_by_another(kubect
         assert kubectl.calls[0] != kubectl.calls[-1]
 
 
-def test_a_kubectl_that_cannot_be_started_is_named(tmp_path: Path, kubectl: StandIn) -> None:
+def test_a_kubectl_that_cannot_be_started_and_something_else_behind_the_service_are_said(
+    tmp_path: Path, kubectl: StandIn, ray: Ray
+) -> None:
+    ray.version = "[]"
     missing = replace(kubectl.target, words=(str(tmp_path / "absent"),))
 
-    with pytest.raises(InfraError, match="absent cannot be started"):
-        PortForward(missing, TOKEN, HASTE).start()
-
-
-def test_something_else_than_ray_behind_the_service_is_said(kubectl: StandIn, ray: Ray) -> None:
-    ray.version = "[]"
-
-    with pytest.raises(InfraError, match="HTTP 200, which is not Ray's answer"):
-        PortForward(kubectl.target, TOKEN, HASTE).start()
+    for target, why in ((missing, "absent cannot be started"), (kubectl.target, "HTTP 200, which is not Ray's answer")):
+        with pytest.raises(InfraError, match=why):
+            PortForward(target, TOKEN, HASTE).start()
 
 
 def test_stopping_leaves_neither_process_nor_thread_and_may_be_repeated(kubectl: StandIn, forward: PortForward) -> None:
@@ -317,35 +314,31 @@ def test_ctrl_c_while_it_starts_leaves_nothing(kubectl: StandIn) -> None:
     assert len(kubectl.pids) == 1  # the fixture asserts that it is gone
 
 
-def test_an_end_of_the_harness_without_a_stop_leaves_no_kubectl(kubectl: StandIn) -> None:
-    script = f"""
-import sys, pathlib
-sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from fixtures.clusters.kubernetes.network.forward import *
-target = forward_service(pathlib.Path({str(kubectl.program)!r}), (), {dict(kubectl.target.environ)!r}, "n", "s")
-PortForward(target, {TOKEN!r}).start()
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=LIMIT)
-
-    assert len(kubectl.pids) == 1  # the fixture asserts that it is gone
-
-
-def test_a_harness_that_is_killed_outright_leaves_no_kubectl(kubectl: StandIn) -> None:
+def harness(kubectl: StandIn, then: str) -> list[str]:
+    """The command of a process that forwards a port and then does this."""
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
         "from fixtures.clusters.kubernetes.network.forward import PortForward, forward_service\n"
         "program, home = Path(sys.argv[1]), sys.argv[2]\n"
         "target = forward_service(program, (), {'STAND_IN': home}, 'ns', 'e2e-head-svc')\n"
-        "PortForward(target, 'token').start()\n"
-        "print('up', flush=True)\n"
-        "time.sleep(600)\n"
+        f"PortForward(target, 't0ken').start()\n{then}\n"
     )
-    arguments = [sys.executable, "-c", script, str(kubectl.program), str(kubectl.home)]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as harness:
-        assert harness.stdout is not None
-        assert harness.stdout.readline() == "up\n"
-        harness.kill()
+    return [sys.executable, "-c", script, str(kubectl.program), str(kubectl.home)]
+
+
+def test_an_end_of_the_harness_without_a_stop_leaves_no_kubectl(kubectl: StandIn) -> None:
+    subprocess.run(harness(kubectl, "pass"), check=True, timeout=LIMIT, cwd=ROOT)
+
+    assert len(kubectl.pids) == 1  # the fixture asserts that it is gone
+
+
+def test_a_harness_that_is_killed_outright_leaves_no_kubectl(kubectl: StandIn) -> None:
+    command = harness(kubectl, "print('up', flush=True)\ntime.sleep(600)")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.kill()
 
     wait_until(lambda: not any(map(psutil.pid_exists, kubectl.pids)), "no kubectl")
 
