@@ -104,21 +104,18 @@ def test_nodes_that_do_not_get_ready_are_infra_with_their_message(world: KindWor
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "nodes", "why"),
     [
-        (node_list(*NAMES), ""),
-        (node_list(NAMES[0]), "1 of 2 nodes"),
-        ('{"items": [{"metadata": {"name": "a"}}]}', "nodes that are not ready: a (no word)"),
-        ("{}", "0 of 2 nodes"),
+        (node_list(*NAMES), 2, ""),
+        (node_list(NAMES[0]), 2, "1 of 2 nodes"),
+        ('{"items": [{"metadata": {"name": "a"}}]}', 2, "nodes that are not ready: a (no word)"),
+        ("{}", 2, "0 of 2 nodes"),
+        (recorded("nodes-2.json"), 2, ""),
+        (recorded("nodes-2.json"), 3, "2 of 3 nodes"),
     ],
 )
-def test_ready_means_that_every_node_says_so(text: str, why: str) -> None:
-    assert not_ready(json.loads(text), 2) == why
-
-
-def test_the_recorded_nodes_of_a_running_cluster_are_ready() -> None:
-    assert not_ready(json.loads(recorded("nodes-2.json")), 2) == ""
-    assert not_ready(json.loads(recorded("nodes-2.json")), 3) == "2 of 3 nodes"
+def test_ready_means_that_every_node_says_so(text: str, nodes: int, why: str) -> None:
+    assert not_ready(json.loads(text), nodes) == why
 
 
 @pytest.mark.parametrize(
@@ -241,6 +238,9 @@ def test_everything_that_is_missing_is_said_at_once(world: KindWorld, tmp_path: 
     environ = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
 
     problems = KindEngine("E2E", 2, environ).preflight()
+    assert world.engine().preflight() == ()
+    world.answer("docker info", json.dumps({"NCPU": 2, "MemTotal": 3 * GIB}))
+    (memory,) = world.engine().preflight()
     world.environ["KIND_EXPERIMENTAL_PROVIDER"] = "podman"
     (podman,) = world.engine().preflight()
 
@@ -249,16 +249,8 @@ def test_everything_that_is_missing_is_said_at_once(world: KindWorld, tmp_path: 
         "kind is not on PATH.",
         "docker is not on PATH.",
     ]
+    assert memory.what == "2 nodes of 2048 MiB need 4.0 GiB of memory, 3.0 GiB are free."
     assert "KIND_EXPERIMENTAL_PROVIDER is podman" in podman.what
-
-
-def test_too_little_memory_is_said(world: KindWorld) -> None:
-    assert world.engine().preflight() == ()
-    world.answer("docker info", json.dumps({"NCPU": 2, "MemTotal": 3 * GIB}))
-
-    (problem,) = world.engine().preflight()
-
-    assert problem.what == "2 nodes of 2048 MiB need 4.0 GiB of memory, 3.0 GiB are free."
 
 
 def test_pytest_kinds_class_makes_the_cluster_where_it_is_installed(

@@ -51,19 +51,14 @@ def test_a_new_cluster_is_started_with_everything_that_decides_its_shape(world: 
     assert any(line.startswith("minikube: node 2 of 2, step 17") for line in world.said)
 
 
-def test_root_alone_starts_with_force(world: World) -> None:
-    world.up(root=True)
-
-    assert "--force" in world.calls("minikube start")[0].split()
-
-
 def test_minikube_sees_its_own_home_and_kubeconfig_and_the_users_variables(world: World, tmp_path: Path) -> None:
     world.environ |= {"MINIKUBE_BASE_IMAGE": "node:1", "NO_PROXY": "10.0.0.0/8", "KUBECONFIG": "/user/config"}
     wanted = '"$MINIKUBE_HOME $KUBECONFIG $MINIKUBE_BASE_IMAGE $NO_PROXY"'
     world.answer("minikube start", then=f"echo {wanted} >'{tmp_path}/seen'\n{world.made()}")
 
-    engine = world.up()
+    engine = world.up(root=True)
 
+    assert "--force" in world.calls("minikube start")[0].split(), "as root alone"
     seen = (tmp_path / "seen").read_text().split()
     assert seen == [str(world.home), str(engine.kubeconfig), "node:1", "10.0.0.0/8"]
     assert engine.kubeconfig is not None
@@ -171,8 +166,13 @@ def refuse(world: World, cause: str) -> InfraError:
     return refused.value
 
 
-def test_a_profile_in_the_home_without_our_marker_is_never_touched(world: World) -> None:
-    world.profile.mkdir(parents=True)
+@pytest.mark.parametrize("lease", [None, "{"], ids=["no marker", "a marker that cannot be read"])
+def test_a_profile_in_the_home_without_our_marker_is_never_touched(world: World, lease: str | None) -> None:
+    if lease:
+        world.left_by_another_run()
+        (world.engine().folder / processes.LEASE).write_text(lease)
+    else:
+        world.profile.mkdir(parents=True)
 
     assert "--cluster=context" in refuse(world, "rig2 exists already .* not made by ray-train-e2e").remedy
 

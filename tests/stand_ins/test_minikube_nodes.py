@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,7 +16,6 @@ from fixtures.clusters.kubernetes.access import docker as node_containers
 from fixtures.clusters.kubernetes.access.docker import full_name, parse_images
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.errors import InfraError
-from fixtures.system import processes
 from fixtures.system.resources import GIB
 from tests.stand_ins.kubernetes_store import ignore
 from tests.stand_ins.stand_in import docker_ps, recorded
@@ -113,7 +113,7 @@ def test_an_image_is_known_by_its_full_name_in_the_nodes_own_list(world: World) 
     assert world.calls("docker exec")[0] == "docker exec rig2-m02 crictl images --output json"
 
 
-def test_the_recorded_list_of_a_real_node_is_read() -> None:
+def test_the_recorded_list_of_a_real_node_is_read_and_none_is_infra() -> None:
     listed = recorded("crictl-images.json")
 
     assert parse_images(listed, "registry.k8s.io/pause:3.10.1") == (
@@ -121,6 +121,9 @@ def test_the_recorded_list_of_a_real_node_is_read() -> None:
     )
     assert parse_images(listed, "kindest/kindnetd:v20260213-ea8e5717") is not None
     assert parse_images(listed, "docker.io/none:1") is None
+    assert parse_images('{"images": null}', "a") is None
+    with pytest.raises(InfraError, match="crictl printed no list"):
+        parse_images("FATA[0000] connect: no such file", "a")
 
 
 def test_the_recorded_containers_of_two_real_clusters_are_told_apart_by_their_names(world: World) -> None:
@@ -132,12 +135,6 @@ def test_the_recorded_containers_of_two_real_clusters_are_told_apart_by_their_na
     assert "exists (container ray-train-e2e)," in found["ray-train-e2e"]
     assert "does not exist" in found["ray"]
     assert "exists (container rig-m02)," in found["rig-m02"]
-
-
-def test_a_node_that_lists_no_images_is_infra() -> None:
-    assert parse_images('{"images": null}', "a") is None
-    with pytest.raises(InfraError, match="crictl printed no list"):
-        parse_images("FATA[0000] connect: no such file", "a")
 
 
 @pytest.mark.parametrize(
@@ -156,6 +153,8 @@ def test_names_are_compared_as_containerd_writes_them(name: str, full: str) -> N
 
 
 def test_down_removes_profile_containers_volumes_and_network_and_proves_it(world: World) -> None:
+    world.engine().down()
+    assert world.calls() == [], "a run that made nothing removes nothing"
     engine = world.up()
     world.answer("docker volume ls", "rig2\nrig2-m02\nrig\nrig2-other\n")
     world.answer("docker network ls", "rig\nrig2\n")
@@ -195,12 +194,6 @@ def test_what_is_left_after_down_is_infra_and_stays_ours(world: World) -> None:
     assert not engine.folder.exists()
 
 
-def test_a_run_that_made_nothing_removes_nothing(world: World) -> None:
-    world.engine().down()
-
-    assert world.calls() == []
-
-
 def test_metrics_are_asked_for_and_their_failure_is_told_only(world: World) -> None:
     world.engine().enable_metrics(world.said.append)
     world.answer("minikube addons", err="X Exiting due to MK_ADDON_ENABLE: no image\n", code=10)
@@ -236,7 +229,6 @@ def test_evidence_is_bounded_without_credentials_and_never_raises(world: World) 
 
 def test_evidence_of_containers_has_their_state_but_not_their_environment(world: World) -> None:
     world.left_by_another_run()
-    engine = world.engine()
     inspected = {
         "Name": "/rig2",
         "State": {"OOMKilled": True},
@@ -245,10 +237,10 @@ def test_evidence_of_containers_has_their_state_but_not_their_environment(world:
     }
     world.answer("docker inspect", json.dumps([inspected]))
 
-    text = engine.evidence()["docker-inspect.json"]
+    text = world.engine().evidence()["docker-inspect.json"]
 
-    assert json.loads(text)[0]["State"] == {"OOMKilled": True}
-    assert json.loads(text)[0]["HostConfig"]["Memory"] == 6442450944
+    (container,) = json.loads(text)
+    assert (container["State"], container["HostConfig"]["Memory"]) == ({"OOMKilled": True}, 6442450944)
     assert "HTTP_PROXY" not in text
 
 
@@ -259,8 +251,10 @@ def test_processes_are_all_that_descend_from_the_nodes_and_roots_are_asked_for_o
     mine = psutil.Process()
     world.answer("docker exec", node_containers.BOOT_ID.read_text())
     world.answer("docker inspect", f"/rig2 {mine.pid}\n/rig2-m02 {mine.pid}\n")
+    assert world.engine(nodes=1).processes() is None, "this test is the first process of no namespace"
     monkeypatch.setattr(node_containers, "is_init", lambda pid: True)
     engine = world.engine()
+    looks = len(world.calls("docker inspect"))
 
     found = engine.processes()
     engine.processes()
@@ -268,7 +262,7 @@ def test_processes_are_all_that_descend_from_the_nodes_and_roots_are_asked_for_o
     assert found is not None
     assert mine.pid in found
     assert mine.ppid() not in found
-    assert len(world.calls("docker inspect")) == 1
+    assert len(world.calls("docker inspect")) == looks + 1
 
 
 def test_nodes_on_another_kernel_have_no_processes_and_no_address_here(world: World) -> None:
@@ -281,14 +275,6 @@ def test_nodes_on_another_kernel_have_no_processes_and_no_address_here(world: Wo
 
 
 @linux
-def test_a_process_id_of_another_namespace_is_not_taken_for_a_nodes(world: World) -> None:
-    world.answer("docker exec", node_containers.BOOT_ID.read_text())
-    world.answer("docker inspect", f"/rig2 {psutil.Process().pid}\n")
-
-    assert world.engine(nodes=1).processes() is None, "this test is the first process of no namespace"
-
-
-@linux
 def test_the_address_is_the_control_planes_on_this_kernel(world: World) -> None:
     world.answer("docker exec", node_containers.BOOT_ID.read_text())
     world.answer("minikube ip", "192.168.49.2\n")
@@ -297,14 +283,11 @@ def test_the_address_is_the_control_planes_on_this_kernel(world: World) -> None:
     assert world.engine().node_port is None
 
 
-def test_usable_cores_are_the_machines_not_what_nodes_claim(world: World) -> None:
+def test_usable_cores_are_the_machines_not_what_nodes_claim_and_a_roomy_machine_lacks_nothing(world: World) -> None:
     assert world.engine().usable_cores() == 4
+    assert world.engine().preflight() == ()
     world.answer("docker info", INFO.replace('"NCPU": 4', '"NCPU": 2'))
     assert world.engine().usable_cores() == 2, "Docker may run in a smaller virtual machine"
-
-
-def test_a_roomy_machine_lacks_nothing(world: World) -> None:
-    assert world.engine().preflight() == ()
 
 
 def test_everything_that_is_missing_is_said_at_once_with_its_remedy(world: World, tmp_path: Path) -> None:
@@ -343,31 +326,15 @@ def test_memory_of_this_machines_cgroup_counts_until_the_cluster_is_there(world:
     assert tight.preflight() == ()
 
 
-@pytest.mark.parametrize(
-    ("out", "err", "code"),
-    [("", "Cannot connect to the Docker daemon\n", 1), ('{"ServerErrors": ["Cannot connect"]}', "", 0)],
-)
-def test_a_docker_that_does_not_answer_is_said(world: World, out: str, err: str, code: int) -> None:
-    world.answer("docker info", out, err=err, code=code)
+def test_a_docker_that_does_not_answer_or_is_that_inside_a_cluster_is_said(world: World) -> None:
+    answers: list[dict[str, Any]] = [{"err": "Cannot connect\n", "code": 1}, {"out": '{"ServerErrors": ["No answer"]}'}]
+    for answer in answers:
+        world.answer("docker info", **answer)
+        (problem,) = world.engine().preflight()
+        assert problem.what.startswith("Docker does not answer")
+        assert "without sudo" in problem.remedy
 
-    (problem,) = world.engine().preflight()
-
-    assert problem.what.startswith("Docker does not answer")
-    assert "without sudo" in problem.remedy
-
-
-def test_a_shell_that_talks_to_the_docker_inside_a_cluster_is_said(world: World) -> None:
     world.environ["MINIKUBE_ACTIVE_DOCKERD"] = "other"
-
     (problem,) = world.engine().preflight()
-
     assert "inside Minikube's cluster other" in problem.what
     assert problem.remedy == "Run `eval $(minikube docker-env --unset)`."
-
-
-def test_a_lease_that_cannot_be_read_is_no_marker(world: World) -> None:
-    world.left_by_another_run()
-    (world.engine().folder / processes.LEASE).write_text("{")
-
-    with pytest.raises(InfraError, match="stays untouched"):
-        world.up()
