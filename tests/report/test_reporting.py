@@ -152,6 +152,7 @@ def test_a_run_leaves_its_comparison_on_the_screen_and_every_file_whole(pytester
             "Name (time in s) * Median * Rounds*",
             "PASS baseline against Ray Train*",
             "speedup, rounds of 1 epoch*",
+            "11 trials, 190 s: training 124 s, finish 22 s, submit 11 s, *",
             "reports: *",
         ]
     )
