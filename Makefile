@@ -23,7 +23,7 @@ NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
-e2e: $(INSTALLED) ## train without Ray and with Ray Train, prove the same work, measure (ARGS="--workers=2,4")
+e2e: $(INSTALLED) ## train without Ray and with Ray Train, prove the same work, measure (ARGS="--workers=2 --epochs=5")
 	$(BIN)/python -m pytest -m e2e --cluster=$(CLUSTER) $(ARGS)
 
 test: $(INSTALLED) ## lint, every test that needs no Kubernetes, and one short real run
