@@ -320,9 +320,7 @@ def test_a_node_that_only_starts_is_waited_for_and_one_that_stays_unready_is_not
 
 
 def test_a_node_that_is_lost_matters_only_where_our_pods_are() -> None:
-    lost = node("b", ready="Unknown")
-
-    assert look(raycluster(), (HEAD,), (), (node("a"), lost), later(30)) is None
+    assert look(raycluster(), (HEAD,), (), (node("a"), node("b", ready="Unknown")), later(30)) is None
 
 
 def test_a_node_that_was_removed_is_named() -> None:

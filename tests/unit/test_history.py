@@ -273,9 +273,7 @@ def test_an_accepted_level_begins_a_new_reference(tmp_path: Path) -> None:
     current = entry(30, speedup=1.2).sample
     assert judge(made.samples(), current).rerun
 
-    accepted = made.accept(f"{REFERENCE + 1:02d}c0ffee")
-
-    assert accepted == entry(REFERENCE + 1, speedup=1.2)
+    assert made.accept(f"{REFERENCE + 1:02d}c0ffee") == entry(REFERENCE + 1, speedup=1.2)
     judgement = judge(made.samples(), current)
     assert (judgement.comparable, judgement.rerun, judgement.findings) == (REFERENCE, 0, ())
 

@@ -21,6 +21,7 @@ from fixtures.system.paths import IMAGE
 from fixtures.system.resources import GIB, Machine
 from trainer.cgroup import cpu_quota, memory_left
 
+DATA = Path(__file__).parents[1] / "data"
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=8 * GIB, disk=50 * GIB)
 
 
@@ -35,8 +36,16 @@ def put(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def test_a_roomy_machine_has_no_problems() -> None:
-    assert provider(ROOMY).preflight() == ()
+def test_memory_that_grows_with_the_workers_is_needed_and_few_cores_are_no_problem() -> None:
+    machine = replace(ROOMY, memory=4 * GIB)
+    few = replace(ROOMY, cores=(3,))
+
+    assert provider(ROOMY).preflight() == provider(machine, workers=3).preflight() == ()
+    assert "4 workers need 4.7 GiB" in provider(machine, workers=4).preflight()[0].what
+    assert provider(few, workers=4).preflight() == ()
+    quotas = {0.5: 1, 2.9: 2, 16.0: 4}
+    assert {quota: replace(ROOMY, quota=quota).usable_cores for quota in quotas} == quotas
+    assert few.usable_cores == 1
 
 
 def test_everything_that_is_missing_is_said_at_once_with_its_remedy(tmp_path: Path) -> None:
@@ -55,13 +64,6 @@ def test_everything_that_is_missing_is_said_at_once_with_its_remedy(tmp_path: Pa
     assert list(long.iterdir()) == []
 
 
-def test_the_memory_that_is_needed_grows_with_the_workers() -> None:
-    machine = replace(ROOMY, memory=4 * GIB)
-
-    assert provider(machine, workers=3).preflight() == ()
-    assert "4 workers need 4.7 GiB" in provider(machine, workers=4).preflight()[0].what
-
-
 def test_without_ray_the_remedy_is_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
@@ -71,42 +73,31 @@ def test_without_ray_the_remedy_is_to_install(monkeypatch: pytest.MonkeyPatch) -
     assert problem.remedy.startswith("Run `make install`.")
 
 
-def test_few_cores_are_no_problem_and_never_less_than_one() -> None:
-    few = replace(ROOMY, cores=(3,))
-
-    assert provider(few, workers=4).preflight() == ()
-    assert few.usable_cores == 1
-    assert replace(ROOMY, quota=0.5).usable_cores == 1
-    assert replace(ROOMY, quota=2.9).usable_cores == 2
-    assert replace(ROOMY, quota=16.0).usable_cores == 4
+SELF, GROUPS = "proc/self/cgroup", "sys/fs/cgroup"
 
 
 @pytest.mark.parametrize(
     ("files", "quota"),
     [
-        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.max": "150000 100000\n"}, 1.5),
+        ({SELF: "0::/a/b\n", f"{GROUPS}/a/b/cpu.max": "150000 100000\n"}, 1.5),
         (
-            {
-                "proc/self/cgroup": "0::/a/b\n",
-                "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
-                "sys/fs/cgroup/a/cpu.max": "200000 100000\n",
-            },
+            {SELF: "0::/a/b\n", f"{GROUPS}/a/b/cpu.max": "max 100000\n", f"{GROUPS}/a/cpu.max": "200000 100000\n"},
             2.0,
         ),
-        ({"proc/self/cgroup": "0::/host/only\n", "sys/fs/cgroup/cpu.max": "300000 100000\n"}, 3.0),
+        ({SELF: "0::/host/only\n", f"{GROUPS}/cpu.max": "300000 100000\n"}, 3.0),
         (
             {
-                "proc/self/cgroup": "4:cpu,cpuacct:/x\n0::/\n",
-                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "250000\n",
-                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
+                SELF: "4:cpu,cpuacct:/x\n0::/\n",
+                f"{GROUPS}/cpu,cpuacct/x/cpu.cfs_quota_us": "250000\n",
+                f"{GROUPS}/cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
             },
             2.5,
         ),
         (
             {
-                "proc/self/cgroup": "1:cpu:/\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
-                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+                SELF: "1:cpu:/\n",
+                f"{GROUPS}/cpu/cpu.cfs_quota_us": "-1\n",
+                f"{GROUPS}/cpu/cpu.cfs_period_us": "100000\n",
             },
             None,
         ),
@@ -114,9 +105,7 @@ def test_few_cores_are_no_problem_and_never_less_than_one() -> None:
     ],
     ids=["v2", "v2-parent", "v2-container", "v1", "v1-unlimited", "none"],
 )
-def test_the_cpu_quota_is_the_tightest_of_all_cgroups_above(
-    tmp_path: Path, files: dict[str, str], quota: float | None
-) -> None:
+def test_the_cpu_quota_is_the_tightest_of_all_above(tmp_path: Path, files: dict[str, str], quota: float | None) -> None:
     assert cpu_quota(put(tmp_path, files)) == quota
 
 
@@ -124,20 +113,20 @@ def test_memory_is_what_the_cgroup_still_allows_and_cache_counts_as_free(tmp_pat
     two = put(
         tmp_path / "2",
         {
-            "proc/self/cgroup": "0::/a\n",
-            "sys/fs/cgroup/a/memory.max": "1000\n",
-            "sys/fs/cgroup/a/memory.current": "700\n",
-            "sys/fs/cgroup/a/memory.stat": "anon 500\ninactive_file 150\n",
+            SELF: "0::/a\n",
+            f"{GROUPS}/a/memory.max": "1000\n",
+            f"{GROUPS}/a/memory.current": "700\n",
+            f"{GROUPS}/a/memory.stat": "anon 500\ninactive_file 150\n",
         },
     )
     one = put(
         tmp_path / "1",
         {
-            "proc/self/cgroup": "4:memory:/a\n",
-            "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "1000\n",
-            "sys/fs/cgroup/memory/a/memory.usage_in_bytes": "400\n",
-            "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
-            "sys/fs/cgroup/memory/memory.usage_in_bytes": "400\n",
+            SELF: "4:memory:/a\n",
+            f"{GROUPS}/memory/a/memory.limit_in_bytes": "1000\n",
+            f"{GROUPS}/memory/a/memory.usage_in_bytes": "400\n",
+            f"{GROUPS}/memory/memory.limit_in_bytes": "9223372036854771712\n",
+            f"{GROUPS}/memory/memory.usage_in_bytes": "400\n",
         },
     )
 
@@ -182,41 +171,24 @@ def test_a_kept_cluster_that_does_not_fit_is_passed_over_with_a_reason_and_left_
 
 
 def test_the_clusters_environment_has_nothing_of_the_users_but_a_few_names(tmp_path: Path) -> None:
-    theirs = {
-        "PATH": "/usr/bin",
-        "LANG": "de_DE.UTF-8",
-        "LC_ALL": "C",
-        "USER": "u",
-        "HOME": "/home/u",
-        "TMPDIR": "/elsewhere",
-        "RAY_ADDRESS": "x",
-        "RAY_AUTH_TOKEN": "x",
-        "TF_CONFIG": "x",
-        "OMP_NUM_THREADS": "9",
-        "https_proxy": "x",
-        "PYTHONPATH": "/x",
-        "LD_PRELOAD": "/x",
-    }
+    locale = {"LANG": "de_DE.UTF-8", "LC_ALL": "C", "USER": "u"}
+    changed = {"PATH": "/usr/bin", "HOME": "/home/u", "TMPDIR": "/elsewhere", "RAY_AUTH_TOKEN": "x", "PYTHONPATH": "/x"}
+    dropped = ("RAY_ADDRESS", "TF_CONFIG", "OMP_NUM_THREADS", "https_proxy", "LD_PRELOAD")
     run = tmp_path / "rte-1"
     run.mkdir()
 
+    theirs = {**locale, **changed, **dict.fromkeys(dropped, "x")}
     ours = cluster_environment(theirs, run, "token", IMAGE, monitored=False)
 
-    assert set(ours) & set(theirs) == {
-        "PATH", "LANG", "LC_ALL", "USER", "HOME", "TMPDIR", "RAY_AUTH_TOKEN", "PYTHONPATH",
-    }  # fmt: skip
+    assert set(ours) & set(theirs) == {*locale, *changed}
+    assert {name: ours[name] for name in locale} == locale
     assert ours["PATH"].endswith(":/usr/bin")
     assert (ours["HOME"], ours["TMPDIR"]) == (str(run / "home"), str(run / "tmp"))
     assert (ours["RAY_AUTH_MODE"], ours["RAY_AUTH_TOKEN"]) == ("token", "token")
     assert ours["PYTHONPATH"].endswith("image")
     assert ours[processes.TAG] == "rte-1"
-
-
-@pytest.mark.parametrize("monitored", [False, True])
-def test_rays_dashboard_measures_seldom_unless_somebody_draws_it(tmp_path: Path, monitored: bool) -> None:
-    ours = cluster_environment({}, tmp_path, "token", IMAGE, monitored=monitored)
-
-    assert all((name in ours) is not monitored for name in UNWATCHED)
+    assert set(UNWATCHED) <= set(ours), "Ray's dashboard measures seldom unless somebody draws it"
+    assert not set(UNWATCHED) & set(cluster_environment({}, tmp_path, "token", IMAGE, monitored=True))
 
 
 def test_evidence_is_the_ends_of_logs_without_the_token_and_within_bounds(tmp_path: Path) -> None:
@@ -250,59 +222,33 @@ def test_evidence_never_raises(tmp_path: Path) -> None:
 
 
 def test_the_dashboards_list_of_nodes_is_read_as_ray_writes_it() -> None:
-    summary = json.loads((Path(__file__).parents[1] / "data" / "ray-nodes-summary.json").read_text())
+    states = parse_nodes(json.loads((DATA / "ray-nodes-summary.json").read_text()))
 
-    states = parse_nodes(summary)
-
-    assert sorted((node.state, node.cpus) for node in states.values()) == [
-        ("ALIVE", 0.0),
-        ("ALIVE", 1.0),
-        ("ALIVE", 1.0),
-    ]
+    assert sorted((node.state, node.cpus) for node in states.values()) == [("ALIVE", 0), ("ALIVE", 1), ("ALIVE", 1)]
 
 
-def test_python_at_a_path_with_spaces_is_reached_by_a_link_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prefix = tmp_path / "my project" / ".venv"
+def test_python_at_a_path_with_spaces_is_reached_by_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix, run = tmp_path / "my project" / ".venv", tmp_path / "run"
     monkeypatch.setattr(sys, "prefix", str(prefix))
     monkeypatch.setattr(sys, "executable", str(prefix / "bin" / "python"))
-    run = tmp_path / "run"
     run.mkdir()
 
     assert python_at(run) == run / "python" / "bin" / "python"
     assert (run / "python").readlink() == prefix
-
-
-def test_python_and_temporary_directory_both_with_spaces_are_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", "/my project/.venv/bin/python")
-    place = tmp_path / "a b"
-    place.mkdir()
-    monkeypatch.setattr(processes, "fitting_place", lambda places: place)
-
-    (problem,) = provider(ROOMY, places=(place,)).preflight()
-
+    (tmp_path / "a b").mkdir()
+    monkeypatch.setattr(processes, "fitting_place", lambda places: tmp_path / "a b")
+    (problem,) = provider(ROOMY, places=(tmp_path / "a b",)).preflight()
     assert "contain spaces" in problem.what
     assert "TMPDIR" in problem.remedy
 
 
 @pytest.mark.parametrize("autogroups", [True, False])
-def test_the_head_gives_way_by_its_niceness_and_by_its_sessions_where_the_kernel_has_one(
-    tmp_path: Path, autogroups: bool
-) -> None:
+def test_the_head_gives_way_by_its_niceness_and_its_session_if_there_is_one(tmp_path: Path, autogroups: bool) -> None:
     put(tmp_path, {"self/autogroup": "/autogroup-7 nice 0"} if autogroups else {})
     code = "import os, sys, pathlib, ray_node; ray_node.give_way(pathlib.Path(sys.argv[1])); print(os.nice(0))"
+    command, folder = [sys.executable, "-c", code, str(tmp_path)], Path(local.__file__).parent
 
-    said = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=Path(local.__file__).parent,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    ).stdout
+    printed = subprocess.run(command, cwd=folder, capture_output=True, check=True, timeout=30).stdout
 
-    assert int(said) == min(os.nice(0) + 10, 19)
+    assert int(printed) == min(os.nice(0) + 10, 19)
     assert [file.read_text() for file in tmp_path.glob("self/*")] == (["10"] if autogroups else [])

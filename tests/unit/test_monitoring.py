@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +15,6 @@ from fixtures.clusters.contract import Cluster
 from fixtures.clusters.local.monitoring import LISTENING, Monitors, Watching, grafana_on
 from fixtures.errors import InfraError
 from fixtures.measure import monitor
-from fixtures.measure.jobs import JobsClient
 from fixtures.measure.monitor import Monitor, monitored
 from fixtures.monitoring import files, snapshot
 from fixtures.monitoring.prometheus import Prometheus, Series, over_http
@@ -42,21 +41,16 @@ class Played:
         return {"status": "success", "data": {"resultType": "matrix", "result": self.series}}
 
 
-def test_a_series_has_its_labels_and_its_points_in_order() -> None:
+def test_an_answer_is_read_as_series_with_labels_and_points_in_order_and_a_scalar_without_labels() -> None:
     played = Played([{"metric": {"rank": "0"}, "values": [[1.5, "2"], [6.5, "NaN"], [11.5, "3e2"]]}])
 
-    (found,) = Prometheus(played).range("up", 1.5, 11.5, 5)
+    (series,) = Prometheus(played).range("up", 1.5, 11.5, 5)
 
-    assert found.labels == {"rank": "0"}
-    assert found.points[0] == (1.5, 2.0)
-    assert found.points[2] == (11.5, 300.0)
+    assert series.labels == {"rank": "0"}
+    assert (series.points[0], series.points[2]) == ((1.5, 2.0), (11.5, 300.0))
     assert played.asked == [("/api/v1/query_range", {"query": "up", "start": "1.500", "end": "11.500", "step": "5"})]
-
-
-def test_a_scalar_is_a_series_without_labels() -> None:
-    answer = {"status": "success", "data": {"resultType": "scalar", "result": [1.0, "1"]}}
-
-    assert Prometheus(lambda _: answer).query("1") == (Series({}, ((1.0, 1.0),)),)
+    scalar = {"status": "success", "data": {"resultType": "scalar", "result": [1.0, "1"]}}
+    assert Prometheus(lambda _: scalar).query("1") == (Series({}, ((1.0, 1.0),)),)
 
 
 @pytest.mark.parametrize("answer", [{"status": "error", "error": "parse error"}, [], None, "x"])
@@ -71,33 +65,23 @@ def test_nobody_who_answers_is_told_with_the_address() -> None:
         Prometheus(over_http("http://127.0.0.1:9", (0.5, 0.5))).query("up")
 
 
-def test_every_trial_is_asked_for_by_its_label_and_its_time() -> None:
+def test_every_trial_is_asked_for_by_its_label_and_its_time_and_without_a_label_by_its_exact_end() -> None:
     played = Played([{"metric": {"rank": "1"}, "values": [[1.0, "2"]]}])
 
-    found = snapshot.take(Prometheus(played), RUN.measurements, FakeClock(9e9))
+    series = snapshot.take(Prometheus(played), RUN.measurements, FakeClock(9e9))
 
-    trials = [trial_name(each.spec, each.round) for each in RUN.measurements]
+    trials = [trial_name(trial.spec, trial.round) for trial in RUN.measurements]
     assert trials[:2] == ["accuracy, baseline", "accuracy, 2 workers"]
     assert trials[2:] == ["round 1, baseline", "round 1, 2 workers", "round 2, baseline", "round 2, 2 workers"]
     ranges = [given for path, given in played.asked if path.endswith("query_range")]
-    assert len(found) == len(ranges) == len(trials) * len(snapshot.FIGURES)
+    assert len(series) == len(ranges) == len(trials) * len(snapshot.FIGURES)
     first = RUN.measurements[0]
     assert 'trial="accuracy, baseline"' in ranges[0]["query"]
     assert float(ranges[0]["start"]) == pytest.approx(first.submitted_at, abs=1e-3)
-    assert {(each.round, each.name, each.of) for each in found} >= {
-        (1, "baseline", "rank 1"),
-        (2, "2 workers", "rank 1"),
-    }
-
-
-def test_figures_without_a_trial_s_label_end_with_the_trial() -> None:
-    played = Played()
-    snapshot.take(Prometheus(played), RUN.measurements[:1], FakeClock(9e9))
-
-    for path, given in played.asked:
-        if path.endswith("query_range"):
-            late = float(given["end"]) - RUN.measurements[0].ended_at
-            assert late == pytest.approx(snapshot.LATE_SECONDS if "trial=" in given["query"] else 0.0, abs=2e-3)
+    for given in ranges[: len(snapshot.FIGURES)]:
+        late = snapshot.LATE_SECONDS if "trial=" in given["query"] else 0.0
+        assert float(given["end"]) - first.ended_at == pytest.approx(late, abs=2e-3)
+    assert {(1, "baseline", "rank 1"), (2, "2 workers", "rank 1")} <= {(one.round, one.name, one.of) for one in series}
 
 
 def test_the_last_trial_s_end_is_waited_for_and_not_for_ever() -> None:
@@ -110,29 +94,26 @@ def test_the_last_trial_s_end_is_waited_for_and_not_for_ever() -> None:
     assert sum(path.endswith("/query") for path, _ in never.asked) <= snapshot.LATE_SECONDS + 1
 
 
-def test_a_prometheus_that_is_gone_leaves_the_run_as_it_was_and_is_told() -> None:
-    said: list[str] = []
-
-    def gone(_: str) -> Any:
-        raise InfraError("Prometheus is gone.")
-
-    assert Monitor("", Prometheus(gone), said.append).with_series(RUN) == RUN
-    assert said == ["no time series in the report: Prometheus is gone."]
+def cluster(prometheus: Prometheus | None) -> Cluster:
+    return Cluster("http://x", "token", (), {}, "python", "data", 2, 0, prometheus=prometheus)
 
 
-def test_without_monitoring_nobody_is_asked_and_no_job_is_submitted() -> None:
+def test_without_monitoring_or_prometheus_the_run_stays_as_it_was_and_no_job_is_submitted() -> None:
     class Untouched:
         def __getattr__(self, name: str) -> Any:
             raise AssertionError(name)
 
     untouched: Any = Untouched()
-    with monitored(cluster(None), untouched, lambda _: None) as found:
-        assert found.address == ""
-        assert found.with_series(RUN) is RUN
+    with monitored(cluster(None), untouched, lambda _: None) as monitor:
+        assert monitor.address == ""
+        assert monitor.with_series(RUN) is RUN
+    lines: list[str] = []
 
+    def gone(_: str) -> Any:
+        raise InfraError("Prometheus is gone.")
 
-def cluster(prometheus: Prometheus | None) -> Cluster:
-    return Cluster("http://x", "token", (), {}, "python", "data", 2, 0, prometheus=prometheus)
+    assert Monitor("", Prometheus(gone), lines.append).with_series(RUN) == RUN
+    assert lines == ["no time series in the report: Prometheus is gone."]
 
 
 class Exporter:
@@ -155,57 +136,51 @@ class Exporter:
         self.stopped.append(job)
 
 
-def played(exporter: Exporter) -> JobsClient:
-    found: Any = exporter
-    return found  # type: ignore[no-any-return]
+def monitor_with(exporter: Any, lines: list[str]) -> AbstractContextManager[Monitor]:
+    return monitored(cluster(Prometheus(Played())), exporter, lines.append)
 
 
 def test_trials_are_told_where_the_exporter_listens_and_it_is_stopped_whatever_happens() -> None:
     exporter = Exporter("2026 INFO ray\nEXPORTER-READY 10.244.0.3:41234\n")
 
-    with suppress(KeyboardInterrupt), monitored(cluster(Prometheus(Played())), played(exporter), print) as found:
-        assert found.address == "10.244.0.3:41234"
+    with suppress(KeyboardInterrupt), monitor_with(exporter, []) as monitor:
+        assert monitor.address == "10.244.0.3:41234"
         raise KeyboardInterrupt
     assert exporter.stopped == ["job-1"]
 
 
-def test_an_exporter_that_fails_is_told_and_the_run_goes_on() -> None:
-    exporter = Exporter("No module named trainer.exporter", "FAILED")
-    said: list[str] = []
-
-    with monitored(cluster(Prometheus(Played())), played(exporter), said.append) as found:
-        assert found.address == ""
-    assert said == [
-        "the trials' own figures are not exported: the exporter ended FAILED: No module named trainer.exporter "
-        "(see TROUBLESHOOTING: monitoring-not-started)"
-    ]
-
-
-def test_an_exporter_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("exporter", "why"),
+    [
+        (Exporter("No module named trainer.exporter", "FAILED"), "ended FAILED: No module named trainer.exporter"),
+        (Exporter(""), "did not start within 0 s: it is RUNNING"),
+    ],
+    ids=["failed", "silent"],
+)
+def test_an_exporter_that_fails_is_named_and_the_run_goes_on(
+    exporter: Exporter, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(monitor, "EXPORTER_SECONDS", 0.0)
-    said: list[str] = []
+    lines: list[str] = []
 
-    with monitored(cluster(Prometheus(Played())), played(Exporter("")), said.append):
-        pass
-    assert "did not start within 0 s: it is RUNNING" in said[0]
+    with monitor_with(exporter, lines) as started:
+        assert started.address == ""
+    (line,) = lines
+    assert line.startswith(f"the trials' own figures are not exported: the exporter {why}")
+    assert line.endswith("(see TROUBLESHOOTING: monitoring-not-started)")
 
 
 def test_a_lease_brings_the_monitors_back_without_telling_the_password() -> None:
     watching = Watching("http://127.0.0.1:1", "http://127.0.0.1:2", "open sesame")
-    extra = json.loads(json.dumps({"monitoring": watching.to_lease()}))
 
-    assert Watching.of_lease(extra) == watching
+    assert Watching.of_lease(json.loads(json.dumps({"monitoring": watching.to_lease()}))) == watching
     assert Watching.of_lease({}) is None
-    assert "sesame" not in repr(watching)
-    assert [(each.name, each.user) for each in watching.dashboards()] == [("Grafana", "admin"), ("Prometheus", "")]
-    assert "sesame" not in repr(watching.dashboards())
-
-
-def test_ray_looks_for_no_grafana_where_there_is_none() -> None:
+    assert [(page.name, page.user) for page in watching.dashboards()] == [("Grafana", "admin"), ("Prometheus", "")]
+    assert "sesame" not in repr((watching, watching.dashboards()))
+    environment = watching.environment()
+    assert environment["RAY_GRAFANA_HOST"] == environment["RAY_GRAFANA_IFRAME_HOST"] == "http://127.0.0.1:2"
+    assert environment["DASHBOARD_METRIC_PORT"] != "0", "Ray would list port 0 as a target"
     assert Watching("http://127.0.0.1:1").environment()["RAY_GRAFANA_HOST"] == "DISABLED"
-    found = Watching("http://127.0.0.1:1", "http://127.0.0.1:2").environment()
-    assert found["RAY_GRAFANA_HOST"] == found["RAY_GRAFANA_IFRAME_HOST"] == "http://127.0.0.1:2"
-    assert found["DASHBOARD_METRIC_PORT"] != "0", "Ray would list port 0 as a target"
 
 
 @pytest.mark.parametrize(
@@ -224,37 +199,28 @@ def test_the_port_that_prometheus_took_is_in_its_log(line: str) -> None:
     assert found[1] == "127.0.0.1:35885"
 
 
-def test_no_prometheus_on_path_is_a_problem_before_anything_is_started(tmp_path: Path) -> None:
+def test_prometheus_is_looked_for_before_anything_is_started_and_grafana_with_its_home(tmp_path: Path) -> None:
     (problem,) = Monitors(str(tmp_path)).preflight()
-
     assert problem.what == "prometheus is not on PATH."
     assert "apt-get install prometheus" in problem.remedy
-    program = tmp_path / "prometheus"
-    program.touch(0o755)
+    (tmp_path / "prometheus").touch(0o755)
     assert Monitors(str(tmp_path)).preflight() == ()
 
-
-def test_grafana_is_found_with_its_home(tmp_path: Path) -> None:
     assert grafana_on(str(tmp_path)) is None
     home = tmp_path / "grafana-12"
     (home / "bin").mkdir(parents=True)
     (home / "bin" / "grafana").touch(0o755)
-    assert grafana_on(str(home / "bin")) is None or grafana_on(str(home / "bin")) != (home / "bin" / "grafana", home)
+    assert grafana_on(str(home / "bin")) != (home / "bin" / "grafana", home)
     (home / "conf").mkdir()
     (home / "conf" / "defaults.ini").touch()
     assert grafana_on(str(home / "bin")) == (home / "bin" / "grafana", home)
 
 
-def test_the_local_configuration_scrapes_what_ray_lists_and_itself() -> None:
-    found = yaml.safe_load(files.scrape_local(Path("/run/x/targets.json"), "127.0.0.1:4711"))
+def test_the_local_configuration_scrapes_what_ray_lists_and_itself_as_often_as_the_clusters_does() -> None:
+    local = yaml.safe_load(files.scrape_local(Path("/run/x/targets.json"), "127.0.0.1:4711"))
 
-    ray, itself = found["scrape_configs"]
+    ray, itself = local["scrape_configs"]
     assert ray["file_sd_configs"][0]["files"] == ["/run/x/targets.json"]
     assert itself["static_configs"] == [{"targets": ["127.0.0.1:4711"]}]
-    assert found["rule_files"] == [files.RULES]
-
-
-def test_both_configurations_scrape_and_judge_equally_often() -> None:
-    assert (
-        yaml.safe_load(files.text("scrape.yml"))["global"] == yaml.safe_load(files.text("scrape-local.yml"))["global"]
-    )
+    assert local["rule_files"] == [files.RULES]
+    assert local["global"] == yaml.safe_load(files.text("scrape.yml"))["global"]

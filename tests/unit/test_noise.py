@@ -101,9 +101,7 @@ def test_throttling_by_a_quota_of_a_group_above_ours_is_seen(machine: Machine) -
 
 def test_a_control_group_without_a_quota_tells_nothing(machine: Machine) -> None:
     machine.write("sys/fs/cgroup/cpu.stat", "usage_usec 5\nuser_usec 3\n")
-    watch = machine.watch()
-
-    assert machine.noise(watch).throttled is None
+    assert machine.noise(machine.watch()).throttled is None
 
 
 def test_memory_pressure_is_a_share_of_the_time(machine: Machine) -> None:

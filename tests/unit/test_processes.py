@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,9 +18,12 @@ from fixtures.errors import InfraError, UsageError
 from fixtures.system import processes
 from fixtures.system.paths import ROOT
 from fixtures.system.processes import Lease
+from fixtures.system.waiting import wait_while
 
 DEAD = Lease(pid=2**22 - 1, started=1.0)
 """Held by a process that does not exist."""
+
+DEAD_KEPT = replace(DEAD, kept=True)
 
 SLEEP = "import time; print(1, flush=True); time.sleep(60)"
 STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -54,30 +56,20 @@ def start() -> Iterator[Start]:
         yield started
 
 
-def test_a_temporary_directory_too_long_for_sockets_gives_way_to_a_shorter_one(tmp_path: Path) -> None:
+def test_a_temporary_directory_too_long_for_sockets_gives_way_to_a_shorter_one_or_is_an_error(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 60)
     long.mkdir()
 
     assert processes.fitting_place([long, Path("/tmp")]) == Path("/tmp")
-
-
-def test_when_every_place_is_too_long_the_error_names_place_length_and_remedy(tmp_path: Path) -> None:
-    long = tmp_path / ("x" * 60)
-    long.mkdir()
-
     with pytest.raises(UsageError) as caught:
         processes.make_run([long])
 
-    sample = len(os.fsencode(long)) + len("/rte-12345678") + len(processes.LONGEST_SOCKET)
+    length = len(os.fsencode(long)) + len("/rte-12345678") + len(processes.LONGEST_SOCKET)
     assert str(long) in caught.value.cause
-    assert f"{sample} bytes; {processes.SOCKET_PATH_BYTES} are allowed" in caught.value.cause
+    assert f"{length} bytes; {processes.SOCKET_PATH_BYTES} are allowed" in caught.value.cause
     assert "Set TMPDIR to a writable directory of at most" in caught.value.remedy
     assert list(long.iterdir()) == []
-
-
-def test_a_length_that_just_fits_is_accepted_and_one_more_byte_is_not(tmp_path: Path) -> None:
     room = processes.SOCKET_PATH_BYTES - len(processes.LONGEST_SOCKET)
-
     assert processes.socket_bytes(Path("/" + "x" * (room - 1))) == processes.SOCKET_PATH_BYTES
     assert processes.socket_bytes(Path("/" + "ü" * (room // 2))) == processes.SOCKET_PATH_BYTES + 1 - room % 2
 
@@ -87,20 +79,13 @@ def test_a_run_directory_and_its_lease_are_for_their_owner_only() -> None:
     try:
         assert run.name.startswith(processes.PREFIX)
         assert stat.S_IMODE(run.stat().st_mode) == 0o700
-        assert stat.S_IMODE((run / processes.LEASE).stat().st_mode) == 0o600
+        assert [(file.name, stat.S_IMODE(file.stat().st_mode)) for file in run.iterdir()] == [(processes.LEASE, 0o600)]
         lease = processes.read_lease(run)
         assert lease is not None
-        assert lease.pid == os.getpid()
-        assert lease.owner_alive
+        assert (lease.pid, lease.owner_alive) == (os.getpid(), True)
     finally:
         processes.end(run)
     assert not run.exists()
-
-
-def test_writing_a_lease_leaves_no_file_beside_it(run: Path) -> None:
-    processes.write_lease(run, DEAD)
-
-    assert [file.name for file in run.iterdir()] == [processes.LEASE]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "started": 1, "kept": 0, "extra": {}}'])
@@ -118,34 +103,25 @@ def test_a_reused_process_id_does_not_own_the_lease(run: Path) -> None:
     assert not DEAD.owner_alive
 
 
-def test_the_abandoned_run_is_reaped_and_the_others_are_not(tmp_path: Path, run: Path) -> None:
-    leases = {"dead": DEAD, "kept": replace(DEAD, kept=True), "alive": Lease.of_this_process()}
-    for name, lease in leases.items():
+def test_the_abandoned_run_is_reaped_and_a_kept_one_only_when_asked_for(tmp_path: Path, run: Path) -> None:
+    for name, lease in {"dead": DEAD, "kept": DEAD_KEPT, "alive": Lease.of_this_process()}.items():
         (tmp_path / f"rte-{name}").mkdir()
         processes.write_lease(tmp_path / f"rte-{name}", lease)
-    (tmp_path / "rte-being-made").mkdir()
-    (tmp_path / "rte-old").mkdir()
+    for name in ("rte-being-made", "rte-old", "other"):
+        (tmp_path / name).mkdir()
     os.utime(tmp_path / "rte-old", (1, 1))
     (tmp_path / "rte-link").symlink_to(tmp_path / "rte-dead")
-    (tmp_path / "other").mkdir()
 
-    reaped = processes.reap_abandoned([tmp_path])
-
-    assert [folder.name for folder in reaped] == ["rte-dead", "rte-old"]
+    assert [folder.name for folder in processes.reap_abandoned([tmp_path])] == ["rte-dead", "rte-old"]
     assert {"rte-kept", "rte-alive", "rte-being-made", "other"} <= {folder.name for folder in tmp_path.iterdir()}
+    assert processes.reap_abandoned([tmp_path], also_kept=True) == (tmp_path / "rte-kept",)
 
 
-def test_reaping_kept_runs_needs_to_be_asked_for(tmp_path: Path) -> None:
-    kept = tmp_path / "rte-kept"
-    kept.mkdir()
-    processes.write_lease(kept, replace(DEAD, kept=True))
-
-    assert processes.reap_abandoned([tmp_path]) == ()
-    assert processes.reap_abandoned([tmp_path], also_kept=True) == (kept,)
-
-
-def test_a_kept_run_is_claimed_once_with_what_its_owner_left(run: Path) -> None:
-    processes.write_lease(run, replace(DEAD, kept=True, extra={"token": "t"}))
+def test_a_kept_run_is_claimed_once_its_owner_has_ended_with_what_he_left(run: Path) -> None:
+    assert processes.claim(run) is None, "nobody kept it"
+    processes.keep(run)
+    assert processes.claim(run) is None, "its owner lives"
+    processes.write_lease(run, replace(DEAD_KEPT, extra={"token": "t"}))
 
     claimed = processes.claim(run)
 
@@ -153,12 +129,6 @@ def test_a_kept_run_is_claimed_once_with_what_its_owner_left(run: Path) -> None:
     assert (claimed.pid, claimed.kept, claimed.extra) == (os.getpid(), False, {"token": "t"})
     assert processes.claim(run) is None
     assert processes.claim(run.with_name("gone")) is None
-
-
-def test_a_run_that_nobody_kept_or_whose_owner_lives_is_not_claimed(run: Path) -> None:
-    assert processes.claim(run) is None
-    processes.keep(run)
-    assert processes.claim(run) is None
 
 
 def test_a_process_belongs_to_a_run_by_its_tag_its_folder_or_its_ancestor(run: Path, start: Start) -> None:
@@ -229,20 +199,12 @@ def watchdog_of(code: str, run: Path) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-def gone(path: Path, seconds: float = 20) -> bool:
-    until = time.monotonic() + seconds
-    while path.exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    return not path.exists()
-
-
 def test_when_the_harness_is_killed_the_watchdog_ends_the_run_whatever_signals_it_gets(run: Path, start: Start) -> None:
     member = start(tag=run.name)
     harness = watchdog_of("time.sleep(60)", run)
     assert harness.stdout is not None
     watchdog = psutil.Process(int(harness.stdout.readline()))
-    while watchdog.cwd() != "/":  # it has not yet set its handlers
-        time.sleep(0.02)
+    assert wait_while(lambda: "" if watchdog.cwd() == "/" else "its handlers", 20, every=0.02) == ""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         watchdog.send_signal(number)
     assert watchdog.pid not in {process.pid for process in processes.tagged(run)}
@@ -250,7 +212,7 @@ def test_when_the_harness_is_killed_the_watchdog_ends_the_run_whatever_signals_i
     harness.kill()
     harness.communicate()
 
-    assert gone(run)
+    assert wait_while(lambda: "the end of the run" if run.exists() else "", 20, every=0.05) == ""
     assert member.wait(timeout=10) != 0
 
 

@@ -28,29 +28,28 @@ def content() -> Any:
     return json.loads(LINE.split(" ", 3)[3])
 
 
-@settings(deadline=None)
-@given(
-    loss=FIGURES,
-    seconds=FIGURES,
-    accuracy=st.none() | FIGURES,
-    seed=st.integers(),
-    host=st.text(),
-    quota=st.none() | FIGURES,
-    marks=st.dictionaries(st.text(), FIGURES, max_size=3),
-    losses=st.lists(FIGURES, max_size=3),
+RANKS = st.fixed_dictionaries(
+    {
+        "host": st.text(),
+        "seed": st.integers(),
+        "marks": st.dictionaries(st.text(), FIGURES, max_size=3),
+        "means": st.builds(replace, st.just(TRIAL.ranks[1].means), quota=st.none() | FIGURES),
+    }
 )
-def test_every_figure_arrives_as_it_was_sent(
-    loss: float,
-    seconds: float,
-    accuracy: float | None,
-    seed: int,
-    host: str,
-    quota: float | None,
-    marks: dict[str, float],
-    losses: list[float],
-) -> None:
-    sent = with_rank(TRIAL, 1, host=host, marks=marks, seed=seed, means=replace(TRIAL.ranks[1].means, quota=quota))
-    sent = with_epoch(sent, 0, loss=loss, seconds=seconds, accuracy=accuracy, first_losses=tuple(losses))
+EPOCHS = st.fixed_dictionaries(
+    {
+        "loss": FIGURES,
+        "seconds": FIGURES,
+        "accuracy": st.none() | FIGURES,
+        "first_losses": st.lists(FIGURES, max_size=3).map(tuple),
+    }
+)
+
+
+@settings(deadline=None)
+@given(RANKS, EPOCHS)
+def test_every_figure_arrives_as_it_was_sent(rank: dict[str, Any], epoch: dict[str, Any]) -> None:
+    sent = with_epoch(with_rank(TRIAL, 1, **rank), 0, **epoch)
 
     line = encode(sent)
 
@@ -62,21 +61,19 @@ def test_the_line_is_found_among_others_and_without_a_last_line_feed() -> None:
     assert decode(f"TRIAL-PROGRESS {{}}\n{LINE}") == decode(f"{LINE}\r\nbye") == TRIAL
 
 
-@pytest.mark.parametrize("log", ["", "\n\n", "epoch 1\n", MARKER, f"{MARKER}S 1 2 3"])
-def test_a_log_without_the_line_is_an_error(log: str) -> None:
-    with pytest.raises(BrokenResultError, match="expected one TRIAL-RESULT line in the job's log, found 0"):
+@pytest.mark.parametrize(
+    ("log", "complaint"),
+    [
+        *((log, "expected one TRIAL-RESULT line in the job's log, found 0") for log in ("", "\n\n", "epoch 1\n")),
+        *((f"{MARKER}{more}", "found 0") for more in ("", "S 1 2 3")),
+        *((before + LINE, "found 0") for before in ("(TrainController pid=7) ", "\x1b[36m", " ", "x")),
+        (f"{LINE}\n{LINE}\n", "found 2"),
+        *((LINE + after, "announces") for after in ("\x1b[0m", " ", "another process wrote here")),
+    ],
+)
+def test_a_log_without_one_line_of_its_own_is_an_error(log: str, complaint: str) -> None:
+    with pytest.raises(BrokenResultError, match=complaint):
         decode(log)
-
-
-def test_a_log_with_two_lines_is_an_error() -> None:
-    with pytest.raises(BrokenResultError, match="found 2"):
-        decode(f"{LINE}\n{LINE}\n")
-
-
-@pytest.mark.parametrize("before", ["(TrainController pid=7) ", "\x1b[36m", " ", "x"])
-def test_a_line_that_something_was_put_before_is_not_ours(before: str) -> None:
-    with pytest.raises(BrokenResultError, match="found 0"):
-        decode(before + LINE)
 
 
 @settings(deadline=None)
@@ -94,12 +91,6 @@ def test_a_line_with_one_other_character_is_an_error(at: int, other: str) -> Non
     if damaged != LINE:
         with pytest.raises(BrokenResultError, match=r"cut|SHA-256"):
             decode(damaged)
-
-
-@pytest.mark.parametrize("after", ["\x1b[0m", " ", "another process wrote here"])
-def test_a_line_with_something_after_it_is_an_error(after: str) -> None:
-    with pytest.raises(BrokenResultError, match="announces"):
-        decode(LINE + after)
 
 
 @pytest.mark.parametrize(
@@ -144,11 +135,10 @@ def test_a_figure_of_another_type_is_named(name: str, value: object, complaint: 
         decode(line_of(whole))
 
 
-def test_content_that_is_no_object_is_an_error() -> None:
-    others: tuple[object, ...] = ([], 7, None)
-    for other in others:
-        with pytest.raises(BrokenResultError, match="TrialResult: expected an object"):
-            decode(line_of(other))
+@pytest.mark.parametrize("other", [[], 7, None])
+def test_content_that_is_no_object_is_an_error(other: object) -> None:
+    with pytest.raises(BrokenResultError, match="TrialResult: expected an object"):
+        decode(line_of(other))
 
 
 def test_a_whole_number_will_do_for_a_float_and_absent_stays_none() -> None:
@@ -156,7 +146,6 @@ def test_a_whole_number_will_do_for_a_float_and_absent_stays_none() -> None:
     whole["ranks"][0]["epochs"][0].update(seconds=5, accuracy=None)
 
     epoch = decode(line_of(whole)).ranks[0].epochs[0]
-
     assert isinstance(epoch.seconds, float)
     assert epoch.accuracy is None
 

@@ -159,6 +159,4 @@ def test_a_trial_without_an_accuracy_leaves_no_file_that_would_have_to_invent_on
     parallel = measurement(spec(2))
     parallel = replace(parallel, result=with_epoch(parallel.result, 0, epoch=1, accuracy=None))
 
-    left = files(run(*ROUNDS, accuracy=[measurement(spec(0)), parallel]))
-
-    assert set(left) == {"baseline_results.json"}
+    assert set(files(run(*ROUNDS, accuracy=[measurement(spec(0)), parallel]))) == {"baseline_results.json"}

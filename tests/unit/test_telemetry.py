@@ -45,30 +45,24 @@ def listener() -> Iterator[Listener]:
     found.channel.close()
 
 
-def shown() -> tuple[list[Mapping[str, object]], Any]:
-    events: list[Mapping[str, object]] = []
-    return events, events.append
-
-
 def test_without_an_address_progress_is_the_function_that_it_was() -> None:
-    _, show = shown()
-
-    assert Telemetry("", "").of_rank(0, 1, 128, show) is show
+    assert Telemetry("", "").of_rank(0, 1, 128, print) is print
     Telemetry("", "").send("begin")  # opens nothing
 
 
 def test_an_epoch_is_shown_first_and_then_sent_with_the_rank_s_own_figures(listener: Listener) -> None:
-    events, show = shown()
-    progress = Telemetry(listener.address, "round 3, 2 workers").of_rank(1, 2, 128, show)
+    events: list[Mapping[str, object]] = []
+    progress = Telemetry(listener.address, "round 3, 2 workers").of_rank(1, 2, 128, events.append)
     progress({"phase": "build"})
     progress({**EPOCH, "seconds": 9.36, "all_reduce_seconds": 2.34})
 
-    assert [each["phase"] for each in events] == ["build", "train"]
-    heard = listener.heard()
-    assert (heard["event"], heard["trial"], heard["rank"]) == ("epoch", "round 3, 2 workers", 1)
-    assert (heard["images_per_second"], heard["step_seconds"]) == (3200.0, 0.02)
-    assert heard["all_reduce_share"] == pytest.approx(0.25)
+    assert [event["phase"] for event in events] == ["build", "train"]
+    sent = listener.heard()
+    assert (sent["event"], sent["trial"], sent["rank"]) == ("epoch", "round 3, 2 workers", 1)
+    assert (sent["images_per_second"], sent["step_seconds"]) == (3200.0, 0.02)
+    assert sent["all_reduce_share"] == pytest.approx(0.25)
     assert listener.silent(), "only epochs are sent"
+    assert rank_figures(EPOCH, 1, 128)["all_reduce_share"] is None, "what nobody timed is missing, and not zero"
 
 
 def test_baseline_and_workers_send_the_same_fields(listener: Listener) -> None:
@@ -79,10 +73,6 @@ def test_baseline_and_workers_send_the_same_fields(listener: Listener) -> None:
 
     assert sent[0].keys() == sent[1].keys()
     assert set(RANK_FIGURES) <= sent[0].keys()
-
-
-def test_an_all_reduce_that_nobody_timed_is_missing_and_not_zero() -> None:
-    assert rank_figures(EPOCH, 1, 128)["all_reduce_share"] is None
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "no.such.host.invalid:1234"])
@@ -98,6 +88,7 @@ def test_the_baseline_imports_no_ray_to_tell_of_its_epochs() -> None:
 
 
 def test_throttling_is_the_share_of_the_periods_since_the_last_question(tmp_path: Path) -> None:
+    assert Throttling(tmp_path).share() is None, "there is no quota"
     stat = tmp_path / "sys/fs/cgroup/cpu.stat"
     stat.parent.mkdir(parents=True)
     stat.write_text("usage_usec 5\nnr_periods 100\nnr_throttled 10\n")
@@ -105,15 +96,7 @@ def test_throttling_is_the_share_of_the_periods_since_the_last_question(tmp_path
     stat.write_text("usage_usec 9\nnr_periods 300\nnr_throttled 60\n")
 
     assert throttling.share() == pytest.approx(0.25)
-    assert throttling.share() is None  # no period has passed
-
-
-def test_without_a_quota_there_is_no_share_of_throttling(tmp_path: Path) -> None:
-    assert Throttling(tmp_path).share() is None
-    stat = tmp_path / "sys/fs/cgroup/cpu/cpu.stat"
-    stat.parent.mkdir(parents=True)
-    stat.write_text("nr_periods 0\nnr_throttled 0\nthrottled_time 0\n")
-    assert Throttling(tmp_path).share() is None
+    assert throttling.share() is None, "no period has passed"
 
 
 def test_cpus_are_the_cpu_seconds_of_each_second() -> None:
@@ -150,44 +133,26 @@ def test_a_running_trial_is_reported_with_the_last_epoch_of_each_rank() -> None:
     }
 
 
-def test_a_trial_that_ended_lingers_and_is_then_forgotten() -> None:
+def test_a_trial_that_ended_or_was_killed_before_the_next_lingers_and_is_then_forgotten() -> None:
     figures = Figures()
+    figures.take(datagram("begin", "killed", 70.0, workers=2))
     figures.take(datagram("begin", "a", 100.0, workers=0))
     figures.take(datagram("end", "a", 120.0))
 
-    ended = reported(figures, 121.0)
+    ended = reported(figures, 100.0 + LINGER_SECONDS - 1)
+    assert ended["e2e_trial_end_time_seconds", "killed", ""] == 100.0
     assert ended["e2e_trial_end_time_seconds", "a", ""] == 120.0
     assert ended["e2e_trial_running", "a", ""] == 0.0
     assert not any("workers" in name or "progress" in name for name, *_ in ended)
     assert reported(figures, 120.0 + LINGER_SECONDS) == {}
 
 
-def test_a_trial_that_was_killed_ends_when_the_next_one_begins() -> None:
-    figures = Figures()
-    figures.take(datagram("begin", "killed", 100.0, workers=2))
-    figures.take(datagram("begin", "next", 130.0, workers=0))
-
-    found = reported(figures, 131.0)
-    assert found["e2e_trial_end_time_seconds", "killed", ""] == 130.0
-    assert found["e2e_trial_running", "next", ""] == 1.0
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"",
-        b"\xff\xfe",
-        b"[]",
-        b"null",
-        b'{"event": "begin"}',
-        datagram("begin", "a", 1.0),
-        datagram("epoch", "b", 1.0, rank=0),
-    ],
-)
-def test_what_is_not_ours_is_left_alone(said: bytes) -> None:
+def test_what_is_not_ours_is_left_alone() -> None:
     figures = Figures()
 
-    assert not figures.take(said)
+    for received in (b"", b"\xff\xfe", b"[]", b"null", b'{"event": "begin"}', datagram("begin", "a", 1.0)):
+        assert not figures.take(received)
+    assert not figures.take(datagram("epoch", "b", 1.0, rank=0))
     assert reported(figures, 1.0) == {}
 
 
