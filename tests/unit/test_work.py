@@ -12,6 +12,7 @@ from fixtures.system.text import count
 from tests.unit.trials import (
     BATCH,
     EPOCHS,
+    MEANS,
     SPREAD,
     coverage,
     probe,
@@ -47,14 +48,10 @@ def missing(cause: str, parallel: TrialResult = HONEST, baseline: TrialResult = 
 
 
 def test_every_rank_that_trains_on_all_data_with_an_n_times_larger_batch_is_not_the_same_work() -> None:
-    reported = with_all_ranks(HONEST, batch_size=2 * BATCH)
     hidden = with_all_epochs(HONEST, samples=60_000, updates=10, coverage=coverage(1, 0, 0, 1))
 
-    unequal("Global batch size: 12000 on rank 0, 6000 in the baseline", reported)
     unequal("trained on 120,000 samples in epoch 1, the baseline saw 60,000", hidden)
-
-
-def test_half_the_updates_with_twice_the_batch_are_not_the_same_work() -> None:
+    unequal("Global batch size: 12000 on rank 0, 6000 in the baseline", with_all_ranks(HONEST, batch_size=2 * BATCH))
     unequal("Rank 0 did 5 updates in epoch 1, not 10", with_all_epochs(HONEST, updates=5))
 
 
@@ -78,16 +75,12 @@ def test_early_stopping_inside_an_epoch_on_one_side_is_not_the_same_work() -> No
     unequal("The ranks trained on 60,000 samples in epoch 2, the baseline saw 48,000", baseline=stopped)
 
 
-def test_a_rank_that_lets_the_other_do_its_share_is_not_the_same_work() -> None:
+def test_ranks_that_do_the_same_half_or_each_others_share_are_not_the_same_work() -> None:
     lazy = with_epoch(HONEST, 1, samples=0, coverage=f"{0:032x}")
     lazy = with_epoch(lazy, 0, samples=60_000, coverage=coverage(1, 0, 0, 1))
+    same_half = with_epoch(HONEST, 1, coverage=coverage(1, 0, 0, 2))  # though the counters are right
 
     unequal("Rank 0 trained on 60,000 samples in epoch 1, its share is 30,000", lazy)
-
-
-def test_two_ranks_that_train_on_the_same_half_are_not_the_same_work_though_the_counters_are_right() -> None:
-    same_half = with_epoch(HONEST, 1, coverage=coverage(1, 0, 0, 2))
-
     unequal("ranks together did not train on the samples of epoch 1, each in its place", same_half)
 
 
@@ -114,16 +107,10 @@ def test_a_hash_that_is_none_is_a_missing_figure(damaged: str) -> None:
 # Other ranks
 
 
-def test_a_rank_that_hands_nothing_over_is_a_missing_figure() -> None:
+def test_a_rank_that_is_absent_is_a_missing_figure_and_one_that_is_there_twice_is_not_the_same_work() -> None:
     missing("1 of 2 ranks reported their work", replace(HONEST, ranks=HONEST.ranks[:1]))
     missing("0 of 1 baseline", baseline=replace(BASELINE, ranks=()))
-
-
-def test_a_rank_that_is_there_twice_is_not_the_same_work() -> None:
     unequal(r"Ranks \[0, 0\] trained, expected 0 to 1", replace(HONEST, ranks=(HONEST.ranks[0], HONEST.ranks[0])))
-
-
-def test_a_world_of_another_size_is_not_the_same_work() -> None:
     unequal("Rank 1 trained in a world of 1, not 2", with_rank(HONEST, 1, world_size=1))
     unequal("The baseline trained in a world of 2, not 1", baseline=with_rank(BASELINE, 0, world_size=2))
 
@@ -153,37 +140,37 @@ def test_another_learning_rate_on_one_side_is_not_the_same_work(rate: float) -> 
     ],
 )
 def test_a_baseline_with_other_resources_is_not_the_same_work(change: dict[str, object], named: str) -> None:
-    means = replace(BASELINE.ranks[0].means, **change)  # type: ignore[arg-type]
-
-    unequal(named, baseline=with_rank(BASELINE, 0, means=means))
+    unequal(named, baseline=with_rank(BASELINE, 0, means=replace(MEANS, **change)))  # type: ignore[arg-type]
 
 
 def test_one_rank_with_more_cores_than_the_others_is_not_the_same_work() -> None:
-    rich = with_rank(HONEST, 1, means=replace(HONEST.ranks[1].means, cores=2))
-
-    unequal("Cores to run on: 2 on rank 1, 1 in the baseline", rich)
+    unequal("Cores to run on: 2 on rank 1, 1 in the baseline", with_rank(HONEST, 1, means=replace(MEANS, cores=2)))
 
 
 # Other gradients, though every counter is right
 
 
-def test_gradients_that_are_not_synchronised_show_in_the_weights() -> None:
+def test_gradients_that_are_not_synchronised_show_in_the_weights_and_weights_are_owed_by_everyone() -> None:
     other = with_epoch(HONEST, 1, epoch=1, weights="f" * 64)
 
     unequal("After epoch 2 rank 1 has different weights from rank 0: gradients were not", other)
+    missing("Rank 0 reported no checksum of its weights after epoch 1", with_all_epochs(HONEST, weights=""))
 
 
-def test_ranks_without_checksums_have_proven_nothing() -> None:
-    unproven = with_all_epochs(HONEST, weights="")
+@pytest.mark.parametrize(
+    ("first", "later", "cause"),
+    [
+        pytest.param(
+            1, 1.004, "2 .* the baseline's .* gradients that were not added", id="weights broadcast at the end"
+        ),
+        pytest.param(1, 0.99, r"2 .*\(another learning rate, or gradients", id="a learning rate hidden from the probe"),
+        pytest.param(1.01, 1, r"1 .*\(another start, or other samples or dropout masks", id="other initial weights"),
+    ],
+)
+def test_what_is_hidden_shows_in_the_losses_of_the_first_updates(first: float, later: float, cause: str) -> None:
+    losses = (FIRST_LOSSES[0] * first, *(loss * later for loss in FIRST_LOSSES[1:]))
 
-    missing("Rank 0 reported no checksum of its weights after epoch 1", unproven)
-
-
-def test_weights_broadcast_at_the_end_to_hide_it_do_not_hide_the_losses_on_the_way() -> None:
-    alone = tuple(loss * (1.004 if update else 1) for update, loss in enumerate(FIRST_LOSSES))
-    hidden = with_all_epochs(HONEST, first_losses=alone)
-
-    unequal(r"The loss of update 2 is .* the baseline's .* gradients that were not added", hidden)
+    unequal(f"The loss of update {cause}", with_all_epochs(HONEST, first_losses=losses))
 
 
 def test_weights_broadcast_at_the_end_do_not_hide_the_gradient_of_one_half() -> None:
@@ -193,49 +180,26 @@ def test_weights_broadcast_at_the_end_do_not_hide_the_gradient_of_one_half() -> 
     unequal(r"On rank 1, the reduced gradient .* gradients of other ranks are missing", hidden)
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_gradients_that_are_summed_instead_of_averaged_are_called_so(workers: int) -> None:
-    summed = with_all_ranks(result(spec(workers)), probe=scaled(probe(1), gradient=workers, weights=workers))
-
-    unequal(rf"{workers}\.00 times as large on average: gradients are summed, not aver", summed, of=spec(workers))
-
-
-def test_gradients_that_are_averaged_twice_are_called_scaled() -> None:
+def test_gradients_that_are_summed_or_averaged_twice_are_called_so() -> None:
+    for workers in (2, 4):
+        summed = with_all_ranks(result(spec(workers)), probe=scaled(probe(1), gradient=workers, weights=workers))
+        unequal(rf"{workers}\.00 times as large on average: gradients are summed, not aver", summed, of=spec(workers))
     halved = with_all_ranks(HONEST, probe=scaled(probe(1), gradient=0.5))
-
     unequal(r"0\.50 times as large on average: gradients are scaled", halved)
 
 
 @pytest.mark.parametrize("factor", [2.0, 1.1, 1.0000001, -1.0])
 def test_a_learning_rate_that_is_hidden_shows_in_the_weights_of_the_probe(factor: float) -> None:
-    faster = with_all_ranks(HONEST, probe=scaled(probe(1), weights=factor))
-
-    unequal(r"change of the weights .* another learning rate, or later gradients", faster)
-
-
-def test_a_learning_rate_that_is_hidden_from_the_probe_shows_in_the_losses() -> None:
-    faster = with_all_epochs(HONEST, first_losses=(FIRST_LOSSES[0], *(loss * 0.99 for loss in FIRST_LOSSES[1:])))
-
-    unequal(r"The loss of update 2 .*\(another learning rate, or gradients", faster)
+    hidden = with_all_ranks(HONEST, probe=scaled(probe(1), weights=factor))
+    unequal(r"change of the weights .* another learning rate, or later gradients", hidden)
 
 
-def test_other_initial_weights_or_masks_show_in_the_first_loss() -> None:
-    other = with_all_epochs(HONEST, first_losses=(FIRST_LOSSES[0] * 1.01, *FIRST_LOSSES[1:]))
-
-    unequal(r"The loss of update 1 .*\(another start, or other samples or dropout masks", other)
-
-
-def test_a_path_that_parts_after_the_first_updates_shows_in_the_loss_of_its_epoch_in_timing_rounds_too() -> None:
+def test_a_path_that_parts_later_shows_in_the_loss_of_its_epoch_and_in_the_accuracy() -> None:
     of = spec(2, "timing")
-    late = with_all_epochs(result(of), loss=0.40)
-
     cause = r"training loss of epoch 1 is 0.4000, the baseline's 0.3000: further apart"
-    unequal(cause, late, result(spec(0, "timing")), of)
+    unequal(cause, with_all_epochs(result(of), loss=0.40), result(spec(0, "timing")), of)
 
-
-def test_an_accuracy_further_away_than_equal_runs_are_is_not_the_same_work() -> None:
     cause = r"test accuracy is 0.9700, the baseline's 0.9860: further apart than 0.0085"
-
     unequal(cause, with_epoch(HONEST, 0, epoch=1, accuracy=0.97))
 
 
@@ -266,9 +230,7 @@ def test_an_accuracy_of_an_earlier_epoch_is_not_that_of_the_last() -> None:
         (replace(probe(1), weights=probe(1).weights[1:]), "reported 7 of 8 tensors"),
     ],
 )
-def test_a_probe_that_was_asked_for_and_is_absent_or_incomplete_is_a_missing_figure(
-    given: Probe | None, cause: str
-) -> None:
+def test_a_probe_that_is_absent_or_incomplete_is_a_missing_figure(given: Probe | None, cause: str) -> None:
     missing(f"Rank 1 {cause}", with_rank(HONEST, 1, probe=given))
     missing(f"The baseline {cause}", baseline=with_rank(BASELINE, 0, probe=given))
 
@@ -288,9 +250,7 @@ def test_the_losses_of_the_first_updates_are_owed_by_everyone() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
 def test_an_epoch_that_took_no_time_is_a_missing_figure(seconds: float) -> None:
-    timeless = with_epoch(HONEST, 1, epoch=1, seconds=seconds)
-
-    missing("Rank 1 reported no training time for epoch 2", timeless)
+    missing("Rank 1 reported no training time for epoch 2", with_epoch(HONEST, 1, epoch=1, seconds=seconds))
 
 
 @pytest.mark.parametrize("figure", [math.nan, math.inf, -math.inf, 0.0])
@@ -316,21 +276,15 @@ def test_a_loss_that_is_no_number_is_not_the_same_work_even_on_both_sides(loss: 
 # The copies of a ceiling
 
 
-def test_copies_that_did_what_the_baseline_did_are_a_ceiling() -> None:
-    of = spec(0, "ceiling", copies=2)
-
-    prove_alone(of, result(spec(0, "timing")), result(of), SPREAD)
-
-
-def test_a_copy_that_did_less_or_had_more_or_is_absent_is_no_ceiling() -> None:
+def test_copies_are_a_ceiling_unless_one_did_less_or_had_more_or_is_absent() -> None:
     of = spec(0, "ceiling", copies=2)
     baseline, copies = result(spec(0, "timing")), result(of)
-    rich = replace(copies.ranks[1].means, cores=2)
 
+    prove_alone(of, baseline, copies, SPREAD)
     with pytest.raises(UnequalWorkError, match="Copy 1 of 2: The ranks trained on 54,000"):
         prove_alone(of, baseline, with_epoch(copies, 1, updates=9, samples=54_000), SPREAD)
     with pytest.raises(UnequalWorkError, match="Copy 1 of 2: Cores to run on: 2"):
-        prove_alone(of, baseline, with_rank(copies, 1, means=rich), SPREAD)
+        prove_alone(of, baseline, with_rank(copies, 1, means=replace(MEANS, cores=2)), SPREAD)
     with pytest.raises(MissingResultError, match="1 of 2 copies reported their work"):
         prove_alone(of, baseline, replace(copies, ranks=copies.ranks[:1]), SPREAD)
 
