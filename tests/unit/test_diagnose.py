@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fixtures.clusters.kubernetes.access.objects import Object, moment
+from fixtures.clusters.kubernetes.access.objects import moment
 from fixtures.clusters.kubernetes.diagnosis.diagnose import first_cause
 from fixtures.clusters.kubernetes.diagnosis.pod_causes import Finding, Scene
 from fixtures.clusters.kubernetes.raycluster.readiness import ready
@@ -24,6 +24,7 @@ from tests.unit.recordings import (
 )
 
 HEAD = running("e2e-head-a", role="head")
+SILENT = raycluster(observed=None)
 
 
 def look(*seen: Any, **more: Any) -> Finding | None:
@@ -43,22 +44,14 @@ def named(found: Finding | None) -> Finding:
     return found
 
 
-def test_a_cluster_that_comes_up_has_no_cause_at_any_moment() -> None:
-    told = story(raycluster="raycluster", pods="pods-ray", events="events-ray.json")
+def test_a_cluster_that_comes_up_or_is_scaled_has_no_cause_at_any_moment() -> None:
+    start = story(raycluster="raycluster", pods="pods-ray", events="events-ray.json")
+    unpacks_for_a_minute = story(raycluster="raycluster-2nodes-fresh", pods="pods-2nodes-fresh")
 
-    assert len(told) == 10
-    assert [found for _, found in told if found] == []
-
-
-def test_a_first_start_that_unpacks_the_image_for_a_minute_has_no_cause() -> None:
-    told = story(raycluster="raycluster-2nodes-fresh", pods="pods-2nodes-fresh")
-
-    assert told[-1][0] > 50
-    assert [found for _, found in told if found] == []
-
-
-def test_scaling_has_no_cause() -> None:
-    assert [found for _, found in story(raycluster="raycluster-scale") if found] == []
+    assert len(start) == 10
+    assert unpacks_for_a_minute[-1][0] > 50
+    scaled = story(raycluster="raycluster-scale")
+    assert [cause for _, cause in (*start, *unpacks_for_a_minute, *scaled) if cause] == []
 
 
 def test_a_worker_that_was_killed_and_comes_back_needs_time_only() -> None:
@@ -155,7 +148,10 @@ def test_a_registry_that_stays_out_of_reach_is_given_up_after_a_minute() -> None
 
 def test_a_head_that_fits_nowhere_is_named_with_the_arithmetic_and_given_up_after_20_seconds() -> None:
     cluster, pods = sample("raycluster-unschedulable.json"), items("pods-unschedulable.json")
-    nodes = [{**each, "metadata": {"name": each["metadata"]["name"].replace("rig", "rig2")}} for each in two_nodes()]
+    nodes = [
+        {**each, "metadata": {"name": each["metadata"]["name"].replace("rig", "rig2")}}
+        for each in items("nodes-2.json")
+    ]
     began = moment("2026-11-23T09:43:32Z")
     assert began is not None
 
@@ -169,29 +165,21 @@ def test_a_head_that_fits_nowhere_is_named_with_the_arithmetic_and_given_up_afte
         )
 
 
-def two_nodes() -> tuple[Object, ...]:
-    return items("nodes-2.json")
-
-
 def test_an_operator_whose_image_is_missing_is_the_cause_of_a_raycluster_without_a_status() -> None:
-    operator = items("pods-operator-image-missing.json")
+    operator, nodes = items("pods-operator-image-missing.json"), items("nodes-2.json")
     began = moment(operator[0]["status"]["startTime"])
     assert began is not None
-    silent = raycluster(observed=None)
 
-    found = named(look(silent, (), (), two_nodes(), began, operator=operator))
-
-    assert found.cause.startswith("Image quay.io/kuberay/operator:v1.7.0 is not on node rig, and pod kuberay-operator-")
-    assert look(raycluster(), (), (), two_nodes(), began, operator=operator) is None
+    missing = named(look(SILENT, (), (), nodes, began, operator=operator))
+    assert missing.cause.startswith("Image quay.io/kuberay/operator:v1.7.0 is not on node rig, and pod kuberay-operato")
+    assert look(raycluster(), (), (), nodes, began, operator=operator) is None
 
 
 def test_an_operator_that_says_nothing_is_given_up_after_45_seconds() -> None:
-    silent = raycluster(observed=None)
-
-    assert look(silent, (), (), (), later(44)) is None
-    found = named(look(silent, (), (), (), later(46)))
-    assert found.cause == ("KubeRay's operator has not looked at RayCluster e2e in namespace ray-train-e2e for 46 s.")
-    assert found.fatal
+    assert look(SILENT, (), (), (), later(44)) is None
+    silent = named(look(SILENT, (), (), (), later(46)))
+    assert silent.cause == ("KubeRay's operator has not looked at RayCluster e2e in namespace ray-train-e2e for 46 s.")
+    assert silent.fatal
 
 
 def test_an_operator_that_does_not_see_a_change_is_named_with_both_generations() -> None:
@@ -200,62 +188,34 @@ def test_an_operator_that_does_not_see_a_change_is_named_with_both_generations()
 
     assert look(changed, (), (), (), later(140)) is None
     assert named(look(changed, (), (), (), later(150))).cause.endswith("for 50 s since generation 2, now it is 3.")
+    assert look(raycluster(generation=3, observed=2), (), (), (), later(999)) is None, "nobody says when it changed"
 
 
-def test_a_change_whose_time_nobody_tells_is_not_called_overdue() -> None:
-    assert look(raycluster(generation=3, observed=2), (), (), (), later(999)) is None
+def test_a_spec_that_kuberay_refuses_is_known_from_the_event_about_this_spec_alone() -> None:
+    message = "The RayCluster spec is invalid x/e2e: authOptions.mode is 'token'"
+    event_now: Any = event("InvalidRayClusterSpec", "e2e", message)
+    of_an_earlier_one = {**event_now, "involvedObject": {"name": "e2e", "uid": "uid-of-the-one-before"}}
+
+    refused = named(look(SILENT, (), (event_now,), (), later(1)))
+    assert refused.cause == f"KubeRay refuses RayCluster e2e (InvalidRayClusterSpec): {message}."
+    assert refused.fatal
+    assert look(raycluster(observed=1), (), (event_now,), (), later(1)) is None
+    assert look(SILENT, (), (of_an_earlier_one,), (), later(1)) is None
 
 
-def test_a_spec_that_kuberay_refuses_is_known_from_the_event_alone() -> None:
-    told = event("InvalidRayClusterSpec", "e2e", "The RayCluster spec is invalid x/e2e: authOptions.mode is 'token'")
+def test_what_is_being_deleted_names_its_finalizers_and_the_namespace_comes_first() -> None:
+    message = "Some content has finalizers remaining: ray.io/gcs-ft-redis-cleanup-finalizer in 1"
+    remaining = {"type": "NamespaceFinalizersRemaining", "status": "True", "message": message}
+    metadata = {"name": "ray-train-e2e", "deletionTimestamp": at(0)}
+    going = {"metadata": metadata, "status": {"conditions": [remaining]}}
 
-    found = named(look(raycluster(observed=None), (), (told,), (), later(1)))
-
-    assert found.cause == (
-        "KubeRay refuses RayCluster e2e (InvalidRayClusterSpec): "
-        "The RayCluster spec is invalid x/e2e: authOptions.mode is 'token'."
-    )
-    assert found.fatal
-
-
-def test_an_event_about_an_earlier_raycluster_or_spec_is_none_of_this_one() -> None:
-    told = event("InvalidRayClusterSpec", "e2e", "invalid")
-    earlier: Any = event("InvalidRayClusterSpec", "e2e", "invalid")
-    earlier["involvedObject"]["uid"] = "uid-of-the-one-before"
-
-    assert look(raycluster(observed=1), (), (told,), (), later(1)) is None
-    assert look(raycluster(observed=None), (), (earlier,), (), later(1)) is None
-
-
-def test_a_namespace_that_is_going_comes_before_everything_else() -> None:
-    going = {
-        "metadata": {"name": "ray-train-e2e", "deletionTimestamp": at(0)},
-        "status": {
-            "conditions": [
-                {
-                    "type": "NamespaceFinalizersRemaining",
-                    "status": "True",
-                    "message": "Some content has finalizers remaining: ray.io/gcs-ft-redis-cleanup-finalizer in 1",
-                }
-            ]
-        },
-    }
-
-    found = named(look(raycluster(observed=None), (), (), (), later(60), namespace=going))
-
-    assert found.cause == (
-        "Namespace ray-train-e2e has been terminating for 60 s: "
-        "Some content has finalizers remaining: ray.io/gcs-ft-redis-cleanup-finalizer in 1."
-    )
-    assert found.fatal
+    namespace = named(look(SILENT, (), (), (), later(60), namespace=going))
+    assert namespace.cause == f"Namespace ray-train-e2e has been terminating for 60 s: {message}."
+    assert namespace.fatal
     assert look(None, (), (), (), later(60), namespace={"metadata": {"name": "ray-train-e2e"}}) is None
-
-
-def test_a_raycluster_that_is_being_deleted_names_its_finalizers() -> None:
-    going = raycluster(deletionTimestamp=at(0), finalizers=["ray.io/x"])
-
-    assert named(look(going, (), (), (), later(1))).cause == (
-        "RayCluster e2e is being deleted and is held by ray.io/x."
+    cluster = raycluster(deletionTimestamp=at(0), finalizers=["ray.io/x"])
+    assert (
+        named(look(cluster, (), (), (), later(1))).cause == "RayCluster e2e is being deleted and is held by ray.io/x."
     )
 
 
@@ -284,21 +244,17 @@ def test_a_quota_is_named_with_its_numbers() -> None:
 
 
 def test_pod_security_limit_ranges_and_webhooks_are_fatal_each_with_its_own_remedy() -> None:
-    told = {
+    remedies = {
         'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true': "Relax the namespace",
         'pods "x" is forbidden: maximum cpu usage per Container is 500m, but limit is 1': "Change the namespace's",
         'admission webhook "policy.io" denied the request: no team label': "Ask whoever runs",
     }
-    for message, remedy in told.items():
-        found = named(look(failing("FailedCreateHeadPod", message), (), (), (), later(1)))
-        assert found.fatal, message
-        assert found.remedy.startswith(remedy)
-
-
-def test_a_service_account_that_is_not_there_yet_is_waited_for() -> None:
-    told = 'pods "x" is forbidden: error looking up service account a/default: serviceaccount "default" not found'
-
-    assert not named(look(failing("FailedCreateHeadPod", told), (), (), (), later(1))).fatal
+    for message, remedy in remedies.items():
+        refused = named(look(failing("FailedCreateHeadPod", message), (), (), (), later(1)))
+        assert refused.fatal, message
+        assert refused.remedy.startswith(remedy)
+    late = 'pods "x" is forbidden: error looking up service account a/default: serviceaccount "default" not found'
+    assert not named(look(failing("FailedCreateHeadPod", late), (), (), (), later(1))).fatal
 
 
 def test_an_event_of_a_failed_creation_counts_as_long_as_it_is_fresh_and_pods_are_missing() -> None:
@@ -319,19 +275,13 @@ def test_a_node_that_only_starts_is_waited_for_and_one_that_stays_unready_is_not
     assert named(look(raycluster(), (HEAD,), (), (slow,), later(61))).fatal
 
 
-def test_a_node_that_is_lost_matters_only_where_our_pods_are() -> None:
+def test_a_node_that_was_lost_or_removed_matters_only_where_our_pods_are() -> None:
+    gone = named(look(raycluster(), (HEAD,), (), (node("b"),), later(30)))
+
+    assert gone.cause == "Node a is no longer part of the cluster; e2e-head-a ran on it."
+    assert gone.fatal
     assert look(raycluster(), (HEAD,), (), (node("a"), node("b", ready="Unknown")), later(30)) is None
-
-
-def test_a_node_that_was_removed_is_named() -> None:
-    found = named(look(raycluster(), (HEAD,), (), (node("b"),), later(30)))
-
-    assert found.cause == "Node a is no longer part of the cluster; e2e-head-a ran on it."
-    assert found.fatal
-
-
-def test_nodes_that_may_not_be_listed_are_not_taken_for_gone() -> None:
-    assert look(raycluster(), (HEAD,), (), (), later(30)) is None
+    assert look(raycluster(), (HEAD,), (), (), later(30)) is None, "nodes may not be listed"
 
 
 def test_a_node_under_pressure_is_named_last() -> None:
@@ -356,31 +306,19 @@ def test_an_evicted_pod_that_kuberay_has_deleted_is_known_from_its_event() -> No
     assert look(raycluster(), (HEAD,), (told,), (), later(300)) is None
 
 
-def test_the_head_comes_before_the_workers_that_wait_for_it() -> None:
-    broken = container(waiting={"reason": "ImagePullBackOff", "message": "failed to pull: i/o timeout"})
-    pods = (pod("e2e-workers-worker-a", broken), pod("e2e-head-a", broken, role="head"))
-
-    assert "pod e2e-head-a cannot pull it" in named(look(raycluster(ready=0), pods, (), (), later(1))).cause
-
-
-def test_what_waiting_cannot_cure_comes_before_what_it_may() -> None:
+def test_the_head_comes_first_and_what_waiting_cannot_cure_before_what_it_may() -> None:
     slow = container(waiting={"reason": "ErrImagePull", "message": "failed to pull: i/o timeout"})
     never = container(waiting={"reason": "ErrImageNeverPull"})
-    pods = (pod("e2e-head-a", slow, role="head"), pod("e2e-workers-worker-a", never, node="b"))
+    head = pod("e2e-head-a", slow, role="head")
 
-    found = named(look(raycluster(ready=0), pods, (), (), later(1)))
-
-    assert found.cause == "Image docker.io/e2e:1 is not on node b, and pod e2e-workers-worker-a may not pull it."
-
-
-def test_workers_without_any_head_are_named() -> None:
-    found = named(look(raycluster(), (running("e2e-workers-worker-a"),), (), (), later(30)))
-
-    assert found.cause == "There is no head pod, and e2e-workers-worker-a had one."
-
-
-def test_pods_of_another_ray_cluster_are_none_of_ours() -> None:
-    other: Any = pod("other-head-a", container(waiting={"reason": "ErrImageNeverPull"}), role="head")
+    waiting = (pod("e2e-workers-worker-a", slow), head)
+    assert "pod e2e-head-a cannot pull it" in named(look(raycluster(ready=0), waiting, (), (), later(1))).cause
+    worse = (head, pod("e2e-workers-worker-a", never, node="b"))
+    assert named(look(raycluster(ready=0), worse, (), (), later(1))).cause == (
+        "Image docker.io/e2e:1 is not on node b, and pod e2e-workers-worker-a may not pull it."
+    )
+    headless = named(look(raycluster(), (running("e2e-workers-worker-a"),), (), (), later(30)))
+    assert headless.cause == "There is no head pod, and e2e-workers-worker-a had one."
+    other: Any = pod("other-head-a", never, role="head")
     other["metadata"]["labels"]["ray.io/cluster"] = "other"
-
     assert look(raycluster(), (HEAD, other), (), (), later(30)) is None

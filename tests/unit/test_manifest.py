@@ -23,14 +23,9 @@ MIB = 1 << 20
 
 
 def rendered(**changes: Any) -> dict[str, Any]:
-    asked: dict[str, Any] = {
-        "image": "docker.io/library/ray-train-e2e:4f1c",
-        "workers": 2,
-        "cpus": 1,
-        "overcommit": False,
-        "namespace": "ray-train-e2e",
-    }
-    return manifest.raycluster(TEMPLATE, **{**asked, **changes})
+    asked: dict[str, Any] = {"workers": 2, "cpus": 1, "overcommit": False, "namespace": "ray-train-e2e"}
+    asked["image"] = "docker.io/library/ray-train-e2e:4f1c"
+    return manifest.raycluster(**{"template": TEMPLATE, **asked, **changes})
 
 
 def unknown(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[str]:
@@ -49,23 +44,21 @@ def unknown(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[s
             yield from unknown(schema["items"], part, f"{path}[{index}]")
 
 
-def containers(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    spec = found["spec"]
-    groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
-    return [each for group in groups for each in group["template"]["spec"]["containers"]]
+def groups(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
 
 
-@pytest.mark.parametrize("found", [yaml.safe_load(TEMPLATE), rendered(), rendered(overcommit=True, imported=False)])
-def test_kuberays_schema_accepts_the_raycluster_and_knows_every_field(found: dict[str, Any]) -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(found)
-    assert list(unknown(SCHEMA, found)) == []
+def containers(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [container for group in groups(cluster) for container in group["template"]["spec"]["containers"]]
 
 
-def test_a_field_that_the_schema_does_not_know_would_be_noticed() -> None:
+def test_kuberays_schema_accepts_the_raycluster_and_knows_every_field() -> None:
+    for cluster in (yaml.safe_load(TEMPLATE), rendered(), rendered(overcommit=True, imported=False)):
+        jsonschema.Draft202012Validator(SCHEMA).validate(cluster)
+        assert list(unknown(SCHEMA, cluster)) == []
     wrong = rendered()
     wrong["spec"]["authOption"] = {}
-    wrong["spec"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["imagePolicy"] = "Never"
-
+    containers(wrong)[1]["imagePolicy"] = "Never"
     assert list(unknown(SCHEMA, wrong)) == [
         ".spec.workerGroupSpecs[0].template.spec.containers[0].imagePolicy",
         ".spec.authOption",
@@ -79,22 +72,13 @@ def test_the_raycluster_is_for_the_ray_that_is_pinned() -> None:
     assert rendered()["spec"]["rayVersion"] == pinned.group(1)
 
 
-def test_every_container_has_the_environment_of_the_embedded_cluster_and_nothing_else() -> None:
-    wanted = {**training_environment.TRAINING, **training_environment.RAY}
-
+def test_every_pod_has_the_environment_and_object_store_of_the_embedded_cluster_and_the_head_no_work() -> None:
     for container in containers(rendered()):
-        assert {each["name"]: each["value"] for each in container["env"]} == wanted
-
-
-def test_the_object_store_is_as_large_as_on_the_embedded_cluster() -> None:
-    spec = rendered()["spec"]
-
-    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        environment = {variable["name"]: variable["value"] for variable in container["env"]}
+        assert environment == {**training_environment.TRAINING, **training_environment.RAY}
+    for group in groups(rendered()):
         assert int(group["rayStartParams"]["object-store-memory"]) == training_environment.OBJECT_STORE
-
-
-def test_the_head_runs_no_work() -> None:
-    assert rendered()["spec"]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert groups(rendered())[0]["rayStartParams"]["num-cpus"] == "0"
 
 
 def test_every_pod_keeps_the_restricted_pod_security_standard() -> None:
@@ -108,28 +92,18 @@ def test_every_pod_keeps_the_restricted_pod_security_standard() -> None:
         }
 
 
-def test_a_worker_gets_whole_cpus_as_limit_and_request() -> None:
-    worker = containers(rendered(cpus=3))[1]
+def test_a_worker_gets_whole_cpus_and_overcommit_lowers_what_is_asked_for_never_what_may_be_used() -> None:
+    resources = containers(rendered(cpus=3))[1]["resources"]
+    assert resources["limits"] == resources["requests"] == {"cpu": "3", "memory": "3584Mi"}
 
-    assert worker["resources"]["limits"] == {"cpu": "3", "memory": "3584Mi"}
-    assert worker["resources"]["requests"] == worker["resources"]["limits"]
-
-
-def test_overcommit_lowers_what_is_asked_for_and_never_what_may_be_used() -> None:
     usual, squeezed = rendered(), rendered(overcommit=True)
-
     for before, after in zip(containers(usual), containers(squeezed), strict=True):
         assert after["resources"]["limits"] == before["resources"]["limits"]
         assert after["resources"]["requests"] == {"cpu": "50m", "memory": "256Mi"}
-
-
-def test_the_scheduler_needs_room_for_kuberays_init_container_too() -> None:
-    squeezed = rendered(overcommit=True)
-
     assert manifest.head_needs(squeezed) == Resources(50, 256 * MIB)
-    assert manifest.worker_needs(squeezed) == Resources(200, 256 * MIB)
+    assert manifest.worker_needs(squeezed) == Resources(200, 256 * MIB), "KubeRay's init container needs room, too"
     assert manifest.worker_uses(squeezed) == Resources(1000, 2560 * MIB)
-    assert manifest.worker_needs(rendered()) == manifest.worker_uses(rendered())
+    assert manifest.worker_needs(usual) == manifest.worker_uses(usual)
 
 
 def test_an_imported_image_is_never_pulled_and_another_one_only_when_it_is_absent() -> None:
@@ -165,24 +139,20 @@ def test_kuberay_may_start_as_many_workers_as_are_asked_for_and_fewer() -> None:
 )
 def test_a_manifest_that_was_edited_beyond_recognition_is_refused_in_one_sentence(broken: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        manifest.raycluster(broken, image="i", workers=1, cpus=1, overcommit=False, namespace="n")
+        rendered(template=broken)
 
 
 def test_rendering_changes_no_later_rendering() -> None:
-    first = rendered()
-    first["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["env"].clear()
+    containers(rendered())[0]["env"].clear()
 
     assert all(container["env"] for container in containers(rendered()))
-    assert containers(first)[1]["env"]
 
 
 def test_everything_that_is_applied_says_whose_it_is() -> None:
+    ours = {"app.kubernetes.io/managed-by": "ray-train-e2e"}
     for file in sorted(set(MANIFESTS.glob("*.yaml")) - {MANIFESTS / "kuberay-values.yaml"}):
-        found = yaml.safe_load(file.read_text())
-        assert found["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "ray-train-e2e", file.name
-    spec = rendered()["spec"]
-    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
-        assert group["template"]["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "ray-train-e2e"}
+        assert ours.items() <= yaml.safe_load(file.read_text())["metadata"]["labels"].items(), file.name
+    assert [group["template"]["metadata"]["labels"] for group in groups(rendered())] == [ours, ours]
 
 
 def test_the_dashboard_is_a_node_port_of_the_head_with_the_port_that_was_agreed_on() -> None:
@@ -195,13 +165,8 @@ def test_the_dashboard_is_a_node_port_of_the_head_with_the_port_that_was_agreed_
     assert "nodePort" not in free["spec"]["ports"][0]
     assert fixed["spec"]["selector"] == {"ray.io/cluster": manifest.NAME, "ray.io/node-type": "head"}
     assert fixed["spec"]["ports"] == [{"name": "dashboard", "port": 8265, "targetPort": 8265, "nodePort": 30265}]
-
-
-def test_the_namespace_has_the_name_that_was_asked_for() -> None:
-    found = manifest.namespace((MANIFESTS / "namespace.yaml").read_text(), name="mine")
-
-    assert found["metadata"]["name"] == "mine"
-    assert found["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    namespace = manifest.namespace((MANIFESTS / "namespace.yaml").read_text(), name="mine")["metadata"]
+    assert (namespace["name"], namespace["labels"]["pod-security.kubernetes.io/enforce"]) == ("mine", "restricted")
 
 
 def test_what_the_code_sets_is_marked_in_the_manifest() -> None:

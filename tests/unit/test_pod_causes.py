@@ -55,15 +55,6 @@ def test_a_pod_that_is_ready_or_ending_has_no_cause() -> None:
     assert looked(ending) is None
 
 
-def test_an_image_name_that_is_none_is_fatal() -> None:
-    said = 'Failed to apply default image tag "A B": couldn\'t parse image reference "A B"'
-
-    cause = found(waiting("InvalidImageName", said))
-
-    assert cause.cause.startswith(f"Pod {NAME} has an invalid image name: 'docker.io/e2e:1' (Failed to")
-    assert cause.fatal
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -73,15 +64,19 @@ def test_an_image_name_that_is_none_is_fatal() -> None:
         "failed to pull: no match for platform in manifest",
     ],
 )
-def test_what_a_registry_will_say_again_is_fatal_at_once(answer: str) -> None:
+def test_what_a_registry_will_say_again_is_fatal_at_once_and_a_slow_one_may_answer_yet(answer: str) -> None:
     assert found(waiting("ErrImagePull", answer), seconds=1).fatal
+    slow = found(waiting("ErrImagePull", "failed to pull: net/http: TLS handshake timeout"), seconds=30)
+    assert not slow.fatal
+    assert slow.cause.endswith("cannot pull it: failed to pull: net/http: TLS handshake timeout.")
 
 
-def test_a_registry_that_is_slow_to_answer_may_answer_yet() -> None:
-    cause = found(waiting("ErrImagePull", "failed to pull: net/http: TLS handshake timeout"), seconds=30)
+def test_an_image_name_that_is_none_is_fatal() -> None:
+    message = 'Failed to apply default image tag "A B": couldn\'t parse image reference "A B"'
 
-    assert not cause.fatal
-    assert cause.cause.endswith("cannot pull it: failed to pull: net/http: TLS handshake timeout.")
+    cause = found(waiting("InvalidImageName", message))
+    assert cause.cause.startswith(f"Pod {NAME} has an invalid image name: 'docker.io/e2e:1' (Failed to")
+    assert cause.fatal
 
 
 def test_an_older_kubelet_that_only_says_back_off_is_explained_by_the_event() -> None:
@@ -95,14 +90,13 @@ def test_an_older_kubelet_that_only_says_back_off_is_explained_by_the_event() ->
     )
 
 
-def test_the_image_of_the_init_container_counts_too() -> None:
-    both = pod(
-        NAME,
-        container("wait-gcs-ready", init=True, waiting={"reason": "ErrImageNeverPull"}),
-        container(waiting={"reason": "PodInitializing"}),
-    )
+def test_the_init_container_counts_too_unless_it_ended_well() -> None:
+    main = container(waiting={"reason": "PodInitializing"})
+    unpulled = container("wait-gcs-ready", init=True, waiting={"reason": "ErrImageNeverPull"})
+    done = container("wait-gcs-ready", init=True, terminated={"exitCode": 0, "reason": "Completed"})
 
-    assert found(both).fatal
+    assert found(pod(NAME, unpulled, main)).fatal
+    assert looked(pod(NAME, done, main)) is None
 
 
 def test_taints_have_another_remedy_than_too_few_cores() -> None:
@@ -123,6 +117,7 @@ def test_taints_have_another_remedy_than_too_few_cores() -> None:
 
 def test_a_missing_secret_is_named_and_may_come_for_15_seconds() -> None:
     missing = waiting("CreateContainerConfigError", 'secret "e2e" not found')
+    as_root = waiting("CreateContainerConfigError", "container has runAsNonRoot and image will run as root")
 
     assert found(missing, seconds=5) == Finding(
         f"Container ray-worker of pod {NAME} cannot be created on node a: "
@@ -132,12 +127,7 @@ def test_a_missing_secret_is_named_and_may_come_for_15_seconds() -> None:
         see="pod-not-started",
     )
     assert found(missing, seconds=16).fatal
-
-
-def test_an_image_that_runs_as_root_is_fatal_at_once() -> None:
-    said = "container has runAsNonRoot and image will run as root"
-
-    assert found(waiting("CreateContainerConfigError", said)).fatal
+    assert found(as_root).fatal, "waiting does not cure it"
 
 
 @pytest.mark.parametrize(
@@ -164,20 +154,16 @@ def test_an_exit_code_is_explained(code: int, meaning: str) -> None:
     assert cause.fatal is (code in (126, 127))
 
 
-def test_a_container_that_ends_again_and_again_is_fatal_from_the_third_time() -> None:
+def test_a_container_that_ends_again_and_again_is_fatal_from_the_third_time_unless_days_ago() -> None:
     ended = {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": at(0)}}
+    days_ago = {"terminated": {"exitCode": 255, "reason": "Unknown", "startedAt": at(0)}}
+    now = container(running={"startedAt": at(0)}, lastState=days_ago, restartCount=7)
 
     for times, fatal in ((2, False), (3, True)):
-        crashed = waiting("CrashLoopBackOff", lastState=ended, restartCount=times)
-        assert found(crashed).fatal is fatal
-        assert f"ended {times} times" in found(crashed).cause
-
-
-def test_restarts_of_former_days_are_no_crash_loop() -> None:
-    ended = {"terminated": {"exitCode": 255, "reason": "Unknown", "startedAt": at(0)}}
-    starting = pod(NAME, container(running={"startedAt": at(0)}, lastState=ended, restartCount=7), phase="Running")
-
-    assert not found(starting).fatal
+        crashed = found(waiting("CrashLoopBackOff", lastState=ended, restartCount=times))
+        assert crashed.fatal is fatal
+        assert f"ended {times} times" in crashed.cause
+    assert not found(pod(NAME, now, phase="Running")).fatal
 
 
 def test_a_container_that_cannot_be_started_says_what_the_runtime_said() -> None:
@@ -189,51 +175,33 @@ def test_a_container_that_cannot_be_started_says_what_the_runtime_said() -> None
     assert cause.fatal
 
 
-def test_out_of_memory_is_named_with_the_limit_of_the_container() -> None:
-    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "startedAt": at(0)}}
+def test_out_of_memory_is_named_with_the_limit_of_the_container_until_it_is_ready_again() -> None:
+    killed = {"exitCode": 137, "reason": "OOMKilled", "startedAt": at(0)}
+    last = {"lastState": {"terminated": killed}}
 
-    cause = found(waiting("CrashLoopBackOff", lastState=ended, restartCount=2))
-
-    assert cause == Finding(
+    assert found(waiting("CrashLoopBackOff", restartCount=2, **last)) == Finding(
         f"Container ray-worker of pod {NAME} on node a was killed for using more than its memory limit of 2560Mi "
         "(2 times).",
         "Give its container a higher memory limit in manifests/raycluster.yaml.",
         fatal=True,
         see="out-of-memory",
     )
+    back = container(running={"startedAt": at(1)}, ready=True, restartCount=1, **last)
+    assert looked(pod(NAME, back, phase="Running")) is None
 
-
-def test_out_of_memory_in_kuberays_init_container_is_told_apart() -> None:
-    ended = {"exitCode": 137, "reason": "OOMKilled", "startedAt": at(0)}
-    killed: Any = pod(NAME, container("wait-gcs-ready", init=True, terminated=ended))
-    killed["spec"]["initContainers"] = [{"name": "wait-gcs-ready", "resources": {"limits": {"memory": "256Mi"}}}]
-
-    cause = found(killed)
-
+    init: Any = pod(NAME, container("wait-gcs-ready", init=True, terminated=killed))
+    init["spec"]["initContainers"] = [{"name": "wait-gcs-ready", "resources": {"limits": {"memory": "256Mi"}}}]
+    cause = found(init)
     assert "Container wait-gcs-ready" in cause.cause
     assert "memory limit of 256Mi (once)" in cause.cause
     assert "init container" in cause.remedy
 
 
-def test_memory_that_ran_out_in_a_container_that_is_ready_again_is_no_cause() -> None:
-    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "startedAt": at(0)}}
-    back = container(running={"startedAt": at(1)}, ready=True, lastState=ended, restartCount=1)
-
-    assert looked(pod(NAME, back, phase="Running")) is None
-
-
-def test_an_init_container_that_ended_well_is_no_crash() -> None:
-    done = container("wait-gcs-ready", init=True, terminated={"exitCode": 0, "reason": "Completed"})
-
-    assert looked(pod(NAME, done, container(waiting={"reason": "PodInitializing"}))) is None
-
-
 def test_a_pod_that_was_evicted_says_why() -> None:
     gone = pod(NAME, phase="Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage.")
 
-    cause = found(gone)
-
-    assert cause.cause == (f"Pod {NAME} failed on node a: Evicted (The node was low on resource: ephemeral-storage).")
+    reason = "Evicted (The node was low on resource: ephemeral-storage)"
+    assert found(gone).cause == f"Pod {NAME} failed on node a: {reason}."
 
 
 def test_a_worker_that_does_not_find_a_ready_head_has_trouble_with_dns_or_network() -> None:
@@ -256,51 +224,37 @@ def test_a_pull_that_takes_long_is_said_and_waited_for() -> None:
     assert not cause.fatal
 
 
-def test_a_container_that_is_not_created_names_the_last_warning() -> None:
-    told = (
-        event("FailedMount", NAME, 'MountVolume.SetUp failed for volume "x"', seen=3),
-        event("FailedCreatePodSandBox", NAME, "plugin type=bridge failed: no IP addresses", seen=20),
-    )
-
-    assert looked(waiting("ContainerCreating"), seconds=29, events=told) is None
-    assert found(waiting("ContainerCreating"), seconds=31, events=told).cause == (
-        f"Pod {NAME} is not started on node a after 31 s: "
-        "FailedCreatePodSandBox (plugin type=bridge failed: no IP addresses)."
-    )
-
-
-def test_a_container_that_was_created_after_all_is_not_explained_by_an_old_warning() -> None:
-    told = (event("FailedMount", NAME, "MountVolume.SetUp failed", seen=3),)
+def test_a_container_that_is_not_created_names_the_last_warning_and_one_that_was_names_none() -> None:
+    old = event("FailedMount", NAME, 'MountVolume.SetUp failed for volume "x"', seen=3)
+    both = (old, event("FailedCreatePodSandBox", NAME, "plugin type=bridge failed: no IP addresses", seen=20))
     init = container("wait-gcs-ready", init=True, running={"startedAt": at(20)})
     begun = pod(NAME, init, container(waiting={"reason": "PodInitializing"}))
 
-    assert looked(begun, seconds=40, events=told) is None
+    assert looked(waiting("ContainerCreating"), seconds=29, events=both) is None
+    assert found(waiting("ContainerCreating"), seconds=31, events=both).cause == (
+        f"Pod {NAME} is not started on node a after 31 s: "
+        "FailedCreatePodSandBox (plugin type=bridge failed: no IP addresses)."
+    )
+    assert looked(begun, seconds=40, events=(old,)) is None
 
 
 def test_a_first_probe_that_fails_is_normal_and_one_that_goes_on_failing_is_named() -> None:
-    starting = pod(NAME, container(running={"startedAt": at(0)}), phase="Running")
-    told = event("Unhealthy", NAME, "Readiness probe failed: connection refused", seen=20, count=4)
+    def starting(since: float) -> Object:
+        return pod(NAME, container(running={"startedAt": at(since)}), phase="Running")
 
-    assert looked(starting, seconds=25, events=(told,)) is None
-    cause = found(starting, seconds=40, events=(told,))
+    def unhealthy(why: str, **more: Any) -> dict[str, Any]:
+        return {"events": (event("Unhealthy", NAME, f"Readiness probe failed: {why}", seen=20, **more),)}
+
+    refused = unhealthy("connection refused", count=4)
+    assert looked(starting(0), seconds=25, **refused) is None
+    cause = found(starting(0), seconds=40, **refused)
     assert cause.cause == (
         f"Pod {NAME} has run on node a for 40 s and is not ready: Readiness probe failed: connection refused (4 times)."
     )
     assert not cause.fatal
-
-
-def test_a_probe_that_does_not_exist_in_that_ray_points_to_the_version() -> None:
-    starting = pod(NAME, container(running={"startedAt": at(0)}), phase="Running")
-    told = event("Unhealthy", NAME, "Readiness probe failed: HTTP probe failed with statuscode: 404", seen=20)
-
-    assert found(starting, seconds=40, events=(told,)).remedy.startswith("Set rayVersion")
-
-
-def test_a_probe_that_failed_before_a_restart_is_not_todays_cause() -> None:
-    starting = pod(NAME, container(running={"startedAt": at(30)}), phase="Running")
-    told = event("Unhealthy", NAME, "Readiness probe failed: connection refused", seen=20)
-
-    assert looked(starting, seconds=70, events=(told,)) is None
+    absent = unhealthy("HTTP probe failed with statuscode: 404")
+    assert found(starting(0), seconds=40, **absent).remedy.startswith("Set rayVersion")
+    assert looked(starting(30), seconds=70, **refused) is None, "it failed before the restart"
 
 
 def test_a_long_message_is_cut_and_put_on_one_line() -> None:
