@@ -1,6 +1,5 @@
 """What else a machine did during a trial, from the files that a kernel shows."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,12 +64,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_a_quiet_machine_makes_no_noise_and_what_it_does_not_tell_is_none(machine: Machine) -> None:
-    watch = machine.watch()
+    noise = machine.noise(machine.watch())
 
-    found = machine.noise(watch)
-
-    assert found == Noise(steal=None, throttled=None, foreign_cores=0.0, pressure=None)
-    assert found.why == ""
+    assert noise == Noise(steal=None, throttled=None, foreign_cores=0.0, pressure=None)
+    assert noise.why == ""
 
 
 def test_stolen_time_is_a_share_of_all_cpu_time(machine: Machine) -> None:
@@ -80,28 +77,24 @@ def test_stolen_time_is_a_share_of_all_cpu_time(machine: Machine) -> None:
     assert watch.end().steal == pytest.approx(2 / 20)
 
 
-@pytest.mark.parametrize("file", ["sys/fs/cgroup/cpu.stat", "sys/fs/cgroup/cpu/cpu.stat"])
-def test_throttling_is_a_share_of_the_periods_by_either_version_of_control_groups(machine: Machine, file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "group"),
+    [
+        ("sys/fs/cgroup/cpu.stat", "0::/\n"),
+        ("sys/fs/cgroup/cpu/cpu.stat", "1:cpu:/\n"),
+        ("sys/fs/cgroup/outer/cpu.stat", "0::/outer/inner\n"),
+    ],
+    ids=["version 2", "version 1", "a group above ours"],
+)
+def test_throttling_is_a_share_of_the_periods_of_a_quota(machine: Machine, file: str, group: str) -> None:
+    machine.write("proc/self/cgroup", group)
+    machine.write("sys/fs/cgroup/outer/inner/cpu.stat", "usage_usec 5\n")
+    assert machine.noise(machine.watch()).throttled is None, "there is no quota"
     machine.write(file, "usage_usec 5\nnr_periods 100\nnr_throttled 10\n")
     watch = machine.watch()
     machine.write(file, "usage_usec 9\nnr_periods 200\nnr_throttled 35\n")
 
     assert machine.noise(watch).throttled == pytest.approx(0.25)
-
-
-def test_throttling_by_a_quota_of_a_group_above_ours_is_seen(machine: Machine) -> None:
-    machine.write("proc/self/cgroup", "0::/outer/inner\n")
-    machine.write("sys/fs/cgroup/outer/inner/cpu.stat", "usage_usec 5\n")
-    machine.write("sys/fs/cgroup/outer/cpu.stat", "nr_periods 100\nnr_throttled 0\n")
-    watch = machine.watch()
-    machine.write("sys/fs/cgroup/outer/cpu.stat", "nr_periods 200\nnr_throttled 50\n")
-
-    assert machine.noise(watch).throttled == pytest.approx(0.5)
-
-
-def test_a_control_group_without_a_quota_tells_nothing(machine: Machine) -> None:
-    machine.write("sys/fs/cgroup/cpu.stat", "usage_usec 5\nuser_usec 3\n")
-    assert machine.noise(machine.watch()).throttled is None
 
 
 def test_memory_pressure_is_a_share_of_the_time(machine: Machine) -> None:
@@ -116,48 +109,32 @@ def test_the_load_is_the_average_at_the_end_and_is_judged_by_no_limit(machine: M
     watch = machine.watch()
     machine.write("proc/loadavg", "37.52 1.00 0.50 3/400 12345\n")
 
-    found = watch.end()
+    noise = watch.end()
 
-    assert found.load == 37.52
-    assert found.why == ""
-
-
-def test_measurements_from_before_the_load_was_read_have_none() -> None:
-    kept = {"steal": 0.0, "throttled": None, "foreign_cores": 0.1, "pressure": 0.0}
-
-    assert from_dict(Noise, kept).load is None
+    assert (noise.load, noise.why) == (37.52, "")
+    before_it_was_read = {"steal": 0.0, "throttled": None, "foreign_cores": 0.1, "pressure": 0.0}
+    assert from_dict(Noise, before_it_was_read).load is None
 
 
-def test_cores_that_others_kept_busy_are_counted_also_of_processes_that_came_later(machine: Machine) -> None:
-    machine.seconds = {7: 100.0, 8: 50.0}
+@pytest.mark.parametrize(
+    ("before", "after", "ours", "cores"),
+    [
+        pytest.param(
+            {7: 100.0, 8: 50.0}, {7: 104.0, 9: 1.0}, [set(), set()], 0.5, id="others, also those that came later"
+        ),
+        pytest.param({1: 0.0, 7: 0.0}, {1: 3.0, 7: 10.0, 8: 10.0}, [{7}, {7, 8}], 0.0, id="our own"),
+        pytest.param({7: 500.0}, {7: 500.1}, [{7}, set()], 0.0, id="ours that is no longer known as ours"),
+        pytest.param({7: 1.0}, {7: -1.0}, [set(), set()], 0.0, id="one that ends while it is looked at"),
+    ],
+)
+def test_cores_that_others_kept_busy_are_counted(
+    machine: Machine, before: dict[int, float], after: dict[int, float], ours: list[set[int]], cores: float
+) -> None:
+    machine.seconds, machine.ours = before, ours[0]
     watch = machine.watch()
-    machine.seconds = {7: 104.0, 9: 1.0}
+    machine.seconds, machine.ours = after, ours[1]
 
-    assert machine.noise(watch).foreign_cores == pytest.approx(0.5)
-
-
-def test_our_own_processes_are_no_noise(machine: Machine) -> None:
-    machine.seconds, machine.ours = {1: 0.0, 7: 0.0}, {7}
-    watch = machine.watch()
-    machine.seconds, machine.ours = {1: 3.0, 7: 10.0, 8: 10.0}, {7, 8}
-
-    assert machine.noise(watch).foreign_cores == 0.0
-
-
-def test_a_process_of_ours_that_is_no_longer_known_as_ours_is_no_noise(machine: Machine) -> None:
-    machine.seconds, machine.ours = {7: 500.0}, {7}
-    watch = machine.watch()
-    machine.seconds, machine.ours = {7: 500.1}, set()
-
-    assert machine.noise(watch).foreign_cores == 0.0
-
-
-def test_a_process_that_ends_while_it_is_looked_at_is_skipped(machine: Machine) -> None:
-    machine.seconds = {7: 1.0}
-    watch = machine.watch()
-    machine.seconds = {7: -1.0}
-
-    assert machine.noise(watch).foreign_cores == 0.0
+    assert machine.noise(watch).foreign_cores == pytest.approx(cores)
 
 
 @pytest.mark.parametrize(
@@ -178,38 +155,25 @@ def test_what_is_at_its_limit_is_not_over_it() -> None:
     assert Noise(noise.STEAL, noise.THROTTLED, noise.FOREIGN_CORES, noise.PRESSURE).why == ""
 
 
-def test_the_real_machine_can_be_watched() -> None:
-    nothing: Callable[[], frozenset[int]] = frozenset
+def test_the_real_machine_can_be_watched_and_nothing_is_made_up_about_another() -> None:
+    real, other = Watch(frozenset[int]), Watch(lambda: None)
+    other.look()
 
-    found = Watch(nothing).end()
-
-    assert found.foreign_cores is not None
-    assert found.foreign_cores >= 0
-
-
-def test_other_machines_are_not_watched_and_nothing_is_made_up_about_them() -> None:
-    watch = Watch(lambda: None)
-    watch.look()
-
-    assert watch.end() == Noise(steal=None, throttled=None, foreign_cores=None, pressure=None)
+    cores = real.end().foreign_cores
+    assert cores is not None
+    assert cores >= 0
+    assert other.end() == Noise(steal=None, throttled=None, foreign_cores=None, pressure=None)
 
 
-def test_a_program_that_came_and_went_within_a_trial_is_counted_when_it_was_looked_at(machine: Machine) -> None:
+@pytest.mark.parametrize(("waited", "cores"), [(noise.LOOK_SECONDS, 0.3), (0.0, 0.0)])
+def test_a_program_that_came_and_went_is_counted_by_looks_some_seconds_apart(
+    machine: Machine, waited: float, cores: float
+) -> None:
     watch = machine.watch()
-    machine.now += noise.LOOK_SECONDS
+    machine.now += waited
     machine.seconds[7] = 3.0
     watch.look()
     machine.now = 110.0
     del machine.seconds[7]
 
-    assert watch.end().foreign_cores == pytest.approx(0.3)
-
-
-def test_two_looks_are_some_seconds_apart(machine: Machine) -> None:
-    watch = machine.watch()
-    machine.seconds[7] = 3.0
-    watch.look()
-    machine.now = 110.0
-    del machine.seconds[7]
-
-    assert watch.end().foreign_cores == 0.0
+    assert watch.end().foreign_cores == pytest.approx(cores)

@@ -45,75 +45,58 @@ def change(name: str, text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_text(text)
 
 
-@pytest.mark.parametrize(
-    "touch",
-    [
-        pytest.param(change("trainer/work.py", "print(2)\n"), id="content"),
-        pytest.param(change("trainer/more.py", ""), id="new file"),
-        pytest.param(change("Dockerfile", "FROM other\n"), id="Dockerfile"),
-        pytest.param(lambda folder: (folder / "trainer/work.py").rename(folder / "trainer/job.py"), id="name"),
-        pytest.param(lambda folder: (folder / "trainer/work.py").chmod(0o755), id="mode"),
-        pytest.param(lambda folder: (folder / "trainer/link").symlink_to("work.py"), id="link"),
-    ],
-)
-def test_the_tag_changes_with_every_input(context: Path, touch: Callable[[Path], object]) -> None:
+INPUTS_CHANGED: dict[str, Callable[[Path], object]] = {
+    "content": change("trainer/work.py", "print(2)\n"),
+    "new file": change("trainer/more.py", ""),
+    "Dockerfile": change("Dockerfile", "FROM other\n"),
+    "name": lambda folder: (folder / "trainer/work.py").rename(folder / "trainer/job.py"),
+    "mode": lambda folder: (folder / "trainer/work.py").chmod(0o755),
+    "link": lambda folder: (folder / "trainer/link").symlink_to("work.py"),
+}
+ELSE_CHANGED: dict[str, Callable[[Path], object]] = {
+    "time of change": lambda folder: os.utime(folder / "trainer/work.py", (1, 1)),
+    "a file that is not sent": change("notes.txt", "more"),
+    "bytecode": change("trainer/__pycache__/work.pyc", "y"),
+    "an empty folder": lambda folder: (folder / "trainer/empty").mkdir(),
+}
+
+
+@pytest.mark.parametrize("what", [*INPUTS_CHANGED, *ELSE_CHANGED])
+def test_the_tag_changes_with_every_input_and_nothing_else(context: Path, what: str) -> None:
     before = content_hash(context, ARGUMENTS)
 
-    touch(context)
+    (INPUTS_CHANGED | ELSE_CHANGED)[what](context)
 
-    assert content_hash(context, ARGUMENTS) != before
-
-
-@pytest.mark.parametrize(
-    "touch",
-    [
-        pytest.param(lambda folder: os.utime(folder / "trainer/work.py", (1, 1)), id="time of change"),
-        pytest.param(change("notes.txt", "more"), id="a file that is not sent"),
-        pytest.param(change("trainer/__pycache__/work.pyc", "y"), id="bytecode"),
-        pytest.param(lambda folder: (folder / "trainer/empty").mkdir(), id="an empty folder"),
-    ],
-)
-def test_the_tag_changes_with_nothing_else(context: Path, touch: Callable[[Path], object]) -> None:
-    before = content_hash(context, ARGUMENTS)
-
-    touch(context)
-
-    assert content_hash(context, ARGUMENTS) == before
+    assert (content_hash(context, ARGUMENTS) != before) is (what in INPUTS_CHANGED)
 
 
 def test_the_tag_changes_with_build_arguments_but_not_with_their_order(context: Path) -> None:
-    one = content_hash(context, {"PYTHON": "3.11", "BASE_IMAGE": "a"})
+    before = content_hash(context, {"PYTHON": "3.11", "BASE_IMAGE": "a"})
 
-    assert content_hash(context, {"BASE_IMAGE": "a", "PYTHON": "3.11"}) == one
-    assert content_hash(context, {"PYTHON": "3.12", "BASE_IMAGE": "a"}) != one
-    assert content_hash(context, {"PYTHON": "3.11"}) != one
+    assert content_hash(context, {"BASE_IMAGE": "a", "PYTHON": "3.11"}) == before
+    assert content_hash(context, {"PYTHON": "3.12", "BASE_IMAGE": "a"}) != before
+    assert content_hash(context, {"PYTHON": "3.11"}) != before
 
 
-def test_the_name_is_full_and_its_tag_is_the_hash(context: Path) -> None:
+def test_the_name_is_full_and_its_tag_is_the_hash_of_a_folder_with_a_dockerfile(context: Path) -> None:
     recipe = Recipe(context, ARGUMENTS)
 
     assert re.fullmatch("[0-9a-f]{12}", recipe.hash)
     assert recipe.reference == f"docker.io/ray-train-e2e/trainer:{recipe.hash}"
+    (context / "Dockerfile").unlink()
+    with pytest.raises(InfraError, match=f"{context}/Dockerfile is missing"):
+        content_hash(context, ARGUMENTS)
 
 
-def test_a_folder_without_a_dockerfile_is_refused_with_its_name(tmp_path: Path) -> None:
-    with pytest.raises(InfraError, match=f"{tmp_path}/Dockerfile is missing"):
-        content_hash(tmp_path, ARGUMENTS)
-
-
-def test_docker_gets_exactly_the_inputs_of_the_tag() -> None:
+def test_docker_gets_exactly_the_inputs_of_the_tag_which_are_what_the_dockerfile_copies() -> None:
     lines = (IMAGE / ".dockerignore").read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     inputs = [name.removesuffix("/**/*") for name in INPUTS if name != "Dockerfile"]
-
-    assert rules == ["*", *(f"!{name}" for name in inputs), "**/__pycache__", "**/*.pyc"]
-
-
-def test_exactly_what_the_dockerfile_copies_goes_into_the_real_image() -> None:
     mine = {"ca-bundle.crt", "pip.conf"}
     sent = {path.relative_to(IMAGE).as_posix() for path in context_files(IMAGE)} - mine
     modules = {f"trainer/{path.name}" for path in (IMAGE / "trainer").glob("*.py")}
 
+    assert rules == ["*", *(f"!{name}" for name in inputs), "**/__pycache__", "**/*.pyc"]
     assert sent == {"Dockerfile", "requirements.txt", "data/mnist.npz", *modules}
 
 
@@ -127,23 +110,15 @@ def test_arguments_are_this_python_the_users_package_index_and_what_was_given() 
     }
 
 
-def test_a_recipe_knows_the_versions_inside_before_it_is_built() -> None:
-    locked = pins((ROOT / "constraints.txt").read_text())
-
-    assert Recipe(IMAGE, ARGUMENTS).versions == Versions("3.11", locked["ray"], locked["tensorflow"])
-
-
 # The real image/requirements.txt and image/Dockerfile
 
+LOCKED, INSIDE = pins((ROOT / "constraints.txt").read_text()), pins((IMAGE / "requirements.txt").read_text())
 
-def test_every_requirement_has_the_version_of_the_constraints() -> None:
-    locked, inside = pins((ROOT / "constraints.txt").read_text()), pins((IMAGE / "requirements.txt").read_text())
 
-    assert {name: locked[name] for name in inside if name in locked} == {
-        name: version for name, version in inside.items() if name in locked
-    }
-    # What builds packages is not among the constraints.
-    assert set(inside) - set(locked) <= {"setuptools", "wheel"}
+def test_every_requirement_has_the_version_of_the_constraints_and_a_recipe_knows_them() -> None:
+    assert {name: LOCKED[name] for name in INSIDE if name in LOCKED}.items() <= INSIDE.items()
+    assert set(INSIDE) - set(LOCKED) <= {"setuptools", "wheel"}  # what builds packages
+    assert Recipe(IMAGE, ARGUMENTS).versions == Versions("3.11", LOCKED["ray"], LOCKED["tensorflow"])
 
 
 @cache
@@ -184,21 +159,16 @@ def needed(python: str) -> set[str]:
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_the_requirements_are_complete_since_pip_adds_nothing(python: str) -> None:
-    assert needed(python) <= set(pins((IMAGE / "requirements.txt").read_text()))
+    assert needed(python) <= set(INSIDE)
 
 
 def test_the_requirements_hold_nothing_that_is_not_needed_in_the_cluster() -> None:
-    unneeded = set(pins((IMAGE / "requirements.txt").read_text())) - needed("3.11")
-
-    assert unneeded <= {"tensorflow", "tensorflow-cpu"}  # one of the two, by the machine
+    assert set(INSIDE) - needed("3.11") <= {"tensorflow", "tensorflow-cpu"}  # one of the two, by the machine
 
 
-def test_the_labels_say_what_the_requirements_install() -> None:
-    labels = dict(re.findall(r"ray-train-e2e\.(ray|tensorflow)=(\S+)", (IMAGE / "Dockerfile").read_text()))
-    inside = pins((IMAGE / "requirements.txt").read_text())
+def test_the_labels_say_what_is_installed_and_nothing_that_changes_a_measurement_is_baked_in() -> None:
+    text = (IMAGE / "Dockerfile").read_text()
 
-    assert labels == {name: inside[name] for name in ("ray", "tensorflow")}
-
-
-def test_nothing_that_changes_a_measurement_is_baked_in() -> None:
-    assert not re.findall(r"\b(?:RAY_|TF_|OMP_|PYTHONHASHSEED)", (IMAGE / "Dockerfile").read_text())
+    labels = dict(re.findall(r"ray-train-e2e\.(ray|tensorflow)=(\S+)", text))
+    assert labels == {name: INSIDE[name] for name in ("ray", "tensorflow")}
+    assert not re.findall(r"\b(?:RAY_|TF_|OMP_|PYTHONHASHSEED)", text)
