@@ -1,5 +1,6 @@
 """How much a Kubernetes cluster can really give, and why that is too little."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,9 +29,24 @@ OURS = {"namespace": "ray-train-e2e", "cluster": "e2e"}
 
 def other(cpu: str, memory: str = "1Gi", *, on: str = "a", phase: str = "Running") -> Object:
     """A pod of somebody else."""
-    found: Any = pod("theirs", node=on, phase=phase, requests={"cpu": cpu, "memory": memory})
-    found["metadata"] |= {"namespace": "theirs", "labels": {}}
-    return found  # type: ignore[no-any-return]
+    made: Any = pod("theirs", node=on, phase=phase, requests={"cpu": cpu, "memory": memory})
+    made["metadata"] |= {"namespace": "theirs", "labels": {}}
+    return made  # type: ignore[no-any-return]
+
+
+def asks(init: Sequence[Mapping[str, Any]] = (), **spec: Any) -> Object:
+    """A pod that asks for 1 CPU and 1 GiB, and for what else is in its specification."""
+    made: Any = pod(requests={"cpu": "1", "memory": "1Gi"})
+    made["spec"] |= {"initContainers": list(init), **spec}
+    return made  # type: ignore[no-any-return]
+
+
+def init(name: str, cpu: str, memory: str = "0", **more: str) -> dict[str, Any]:
+    return {"name": name, "resources": {"requests": {"cpu": cpu, "memory": memory}}, **more}
+
+
+def lack(nodes: Sequence[Object], workers: int, worker: Resources = WORKER, pods: Sequence[Object] = ()) -> str:
+    return explain_lack(node_rooms(nodes, pods, **OURS), nodes, head=HEAD, worker=worker, workers=workers)
 
 
 @pytest.mark.parametrize(
@@ -69,58 +85,38 @@ def test_millicores_survive_the_way_through_text(millicores: int) -> None:
     assert parse_cpu(f"{millicores}m") == parse_cpu(str(millicores / 1000)) == millicores
 
 
-def test_a_recorded_node_hands_out_the_whole_host() -> None:
+SIDECAR = init("log", "500m", restartPolicy="Always")
+
+
+def test_a_recorded_node_hands_out_the_whole_host_and_a_recorded_worker_asks_for_a_part() -> None:
+    worker = next(pod for pod in items("pods-unschedulable.json") if "worker" in pod["metadata"]["name"])
+
     assert allocatable(items("nodes-2.json")[0]) == Resources(2000, 24683656 * 1024, 110)
+    assert requested(worker) == Resources(300, 1500 << 20, 1), "more than KubeRay's init container"
 
 
-def test_a_recorded_worker_asks_for_more_than_kuberays_init_container() -> None:
-    worker = next(each for each in items("pods-unschedulable.json") if "worker" in each["metadata"]["name"])
-
-    assert requested(worker) == Resources(300, 1500 << 20, 1)
-
-
-def test_an_init_container_that_asks_for_more_than_the_others_is_what_counts() -> None:
-    small: Any = pod(requests={"cpu": "50m", "memory": "1Gi"})
-    small["spec"]["initContainers"] = [{"name": "wait", "resources": {"requests": {"cpu": "200m", "memory": "256Mi"}}}]
-
-    assert requested(small) == Resources(200, GIB)
-
-
-def test_a_sidecar_stays_beside_what_comes_after_it() -> None:
-    def asks(name: str, cpu: str, **more: str) -> dict[str, Any]:
-        return {"name": name, "resources": {"requests": {"cpu": cpu}}, **more}
-
-    found: Any = pod(requests={"cpu": "1", "memory": "1Gi"})
-    sidecar = asks("log", "500m", restartPolicy="Always")
-
-    for init, millicores in (
-        ([sidecar], 1500),
-        ([sidecar, asks("wait", "2")], 2500),
-        ([asks("wait", "2"), sidecar], 2000),
-    ):
-        found["spec"]["initContainers"] = init
-        assert requested(found).cpu == millicores
-
-
-def test_what_a_runtime_takes_for_itself_is_added() -> None:
-    found: Any = pod(requests={"cpu": "1", "memory": "1Gi"})
-    found["spec"]["overhead"] = {"cpu": "250m", "memory": "64Mi"}
-
-    assert requested(found) == Resources(1250, GIB + (64 << 20), 1)
-
-
-def test_a_limit_without_a_request_is_the_request() -> None:
-    found: Any = pod()
-    found["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "2", "memory": "1Gi"}}
-
-    assert requested(found) == Resources(2000, GIB)
-
-
-def test_a_pod_that_asks_for_nothing_takes_a_place_only() -> None:
-    found: Any = pod()
-    del found["spec"]["containers"][0]["resources"]
-
-    assert requested(found) == Resources(0, 0, 1)
+@pytest.mark.parametrize(
+    ("pod", "needs"),
+    [
+        pytest.param(
+            asks([init("wait", "2", "256Mi")]), Resources(2000, GIB), id="an init container that asks for more"
+        ),
+        pytest.param(asks([SIDECAR]), Resources(1500, GIB), id="a sidecar"),
+        pytest.param(asks([SIDECAR, init("wait", "2")]), Resources(2500, GIB), id="a sidecar beside what follows"),
+        pytest.param(asks([init("wait", "2"), SIDECAR]), Resources(2000, GIB), id="a sidecar that follows"),
+        pytest.param(
+            asks(overhead={"cpu": "250m", "memory": "64Mi"}), Resources(1250, GIB + (64 << 20)), id="a runtime's own"
+        ),
+        pytest.param(
+            asks(containers=[{"name": "a", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}}]),
+            Resources(2000, GIB),
+            id="a limit without a request",
+        ),
+        pytest.param(asks(containers=[{"name": "a"}]), Resources(0, 0, 1), id="nothing takes a place only"),
+    ],
+)
+def test_what_a_pod_asks_for_is_what_the_scheduler_counts(pod: Object, needs: Resources) -> None:
+    assert requested(pod) == needs
 
 
 @pytest.mark.parametrize(
@@ -147,56 +143,30 @@ def test_what_others_asked_for_is_gone_and_what_ended_or_is_ours_is_not() -> Non
     assert room.free == Resources(1500, 7 * GIB, 109)
 
 
-def test_enough_room_needs_no_explanation() -> None:
-    nodes = (node("a", cpu="2"), node("b", cpu="2"))
-
-    assert explain_lack(node_rooms(nodes, (), **OURS), nodes, head=HEAD, worker=WORKER, workers=3) == ""
-
-
 def test_too_little_room_is_explained_with_every_node() -> None:
     nodes = (node("a", cpu="2"), node("b", cpu="2"), node("c", unschedulable=True))
-    found = node_rooms(nodes, (other("1600m"), other("800m", on="b")), **OURS)
 
-    assert explain_lack(found, nodes, head=HEAD, worker=WORKER, workers=2) == (
+    assert lack(nodes, 2, pods=(other("1600m"), other("800m", on="b"))) == (
         "2 workers x 1 CPU and 2.5 GiB and a head with 1 CPU and 3.0 GiB need 3 CPU and 8.0 GiB; "
         "a has 0.4 CPU and 7.0 GiB free of 2 CPU and 8.0 GiB; b has 1.2 CPU and 7.0 GiB free of 2 CPU and 8.0 GiB; "
         "c takes none (cordoned); beside the head there is room for 0."
     )
+    assert lack(nodes, 3) == ""
 
 
-def test_fractions_on_several_nodes_make_no_worker() -> None:
-    nodes = (node("a", cpu="1500m"), node("b", cpu="1500m"))
-
-    assert "room for 1." in explain_lack(node_rooms(nodes, (), **OURS), nodes, head=HEAD, worker=WORKER, workers=2)
-
-
-def test_memory_limits_the_workers_too() -> None:
-    nodes = (node("a", cpu="8", memory="8Gi"),)
-
-    assert "room for 2." in explain_lack(node_rooms(nodes, (), **OURS), nodes, head=HEAD, worker=WORKER, workers=3)
-
-
-def test_a_node_may_be_out_of_places_for_pods() -> None:
+def test_cpus_and_memory_and_places_of_each_node_limit_the_workers() -> None:
     full: Any = node("a", cpu="8", memory="64Gi")
     full["status"]["allocatable"]["pods"] = "2"
 
-    assert "room for 1." in explain_lack(node_rooms((full,), (), **OURS), (full,), head=HEAD, worker=WORKER, workers=2)
+    assert "room for 1." in lack((node("a", cpu="1500m"), node("b", cpu="1500m")), 2)
+    assert "room for 2." in lack((node("a", cpu="8", memory="8Gi"),), 3)
+    assert "room for 1." in lack((full,), 2)
 
 
-def test_the_head_goes_where_it_costs_no_worker() -> None:
-    nodes = (node("a", cpu="2"), node("b", cpu="1"))
-    two = Resources(2000, GIB)
-
-    assert explain_lack(node_rooms(nodes, (), **OURS), nodes, head=HEAD, worker=two, workers=1) == ""
-
-
-def test_a_cluster_without_room_for_the_head_says_so() -> None:
-    nodes = (node("a", cpu="500m"),)
-
-    assert "the head fits on no node" in explain_lack(
-        node_rooms(nodes, (), **OURS), nodes, head=HEAD, worker=WORKER, workers=1
-    )
-    assert "there is no node; the head" in explain_lack((), (), head=HEAD, worker=WORKER, workers=1)
+def test_the_head_goes_where_it_costs_no_worker_if_it_fits_anywhere() -> None:
+    assert lack((node("a", cpu="2"), node("b", cpu="1")), 1, Resources(2000, GIB)) == ""
+    assert "the head fits on no node" in lack((node("a", cpu="500m"),), 1)
+    assert "there is no node; the head" in lack((), 1)
 
 
 def test_usable_cores_are_those_of_whole_workers_beside_the_head() -> None:
@@ -209,13 +179,9 @@ def test_usable_cores_are_those_of_whole_workers_beside_the_head() -> None:
 
 
 def test_nodes_that_each_claim_the_same_machine_have_its_cores_once() -> None:
-    found = node_rooms(items("nodes-2.json"), (), **OURS)
+    claimed = node_rooms(items("nodes-2.json"), (), **OURS)
+    small = node_rooms((node("a", cpu="2", memory="8Gi"),), (), **OURS)
 
-    assert usable_cores(found, head=HEAD, worker=WORKER) == 3
-    assert usable_cores(found, head=HEAD, worker=WORKER, machine=2) == 2
-
-
-def test_a_node_in_a_small_virtual_machine_has_fewer_cores_than_the_machine_below() -> None:
-    found = node_rooms((node("a", cpu="2", memory="8Gi"),), (), **OURS)
-
-    assert usable_cores(found, head=HEAD, worker=WORKER, machine=16) == 2
+    assert usable_cores(claimed, head=HEAD, worker=WORKER) == 3
+    assert usable_cores(claimed, head=HEAD, worker=WORKER, machine=2) == 2
+    assert usable_cores(small, head=HEAD, worker=WORKER, machine=16) == 2, "a small virtual machine"

@@ -12,6 +12,7 @@ from fixtures.system.programs import Completed
 from tests.stand_ins.stand_in import DATA, recorded
 
 ASKED = Shape(2, 2, 6144, "docker", "containerd", "v1.34.4")
+PROFILES = recorded("minikube-profile-list-2.json")
 
 
 def heard(name: str, nodes: int = 2) -> tuple[Progress, list[str]]:
@@ -59,6 +60,8 @@ def test_minikubes_own_advice_and_page_are_part_of_the_remedy() -> None:
 
     assert error.remedy.startswith("Verify that your HTTP_PROXY and HTTPS_PROXY environment variables are set")
     assert "See https://minikube.sigs.k8s.io/docs/handbook/vpn_and_proxy/" in error.remedy
+    podman = Event("error", 'exec: "sudo": not found', exit_code=63, reason="PROVIDER_PODMAN_NOT_RUNNING")
+    assert "`sudo -n podman version`" in failure("minikube start", Completed(63, "", ""), [podman]).remedy
 
 
 def test_the_first_fatal_event_is_the_cause_and_the_second_its_echo() -> None:
@@ -67,12 +70,6 @@ def test_the_first_fatal_event_is_the_cause_and_the_second_its_echo() -> None:
 
     assert [event.exit_code for event in progress.events if event.exit_code] == [63, 14]
     assert "exit code 63" in cause_and_remedy("minikube-start-err-nodocker", 14).cause
-
-
-def test_a_podman_that_does_not_answer_is_not_told_to_start_docker_alone() -> None:
-    event = Event("error", 'exec: "sudo": not found', exit_code=63, reason="PROVIDER_PODMAN_NOT_RUNNING")
-
-    assert "`sudo -n podman version`" in failure("minikube start", Completed(63, "", ""), [event]).remedy
 
 
 def test_a_node_that_was_tried_twice_failed_with_what_the_first_attempt_said() -> None:
@@ -95,16 +92,13 @@ def test_a_first_attempt_at_a_node_that_came_up_after_all_is_not_the_cause_of_an
     assert error.cause == "minikube start failed with GUEST_NODE_ADD (exit code 80): the second node is broken."
 
 
-def test_log_lines_on_the_error_output_are_not_taken_for_the_cause() -> None:
+def test_log_lines_on_the_error_output_are_not_taken_for_the_cause_and_every_exit_code_has_a_remedy() -> None:
     error = failure("minikube start", Completed(80, "", recorded("minikube-start-err-nobinaries.stderr")), [])
 
     assert error.cause == "minikube start ended with exit code 80: it said nothing."
     assert "the node did not come up" in error.remedy.lower()
-
-
-@pytest.mark.parametrize("code", [*REMEDIES, 21, 32, 42, 59, 60, 77, 80, 83, 95, 100, 112, 1])
-def test_every_exit_code_has_a_remedy(code: int) -> None:
-    assert len(failure("minikube start", Completed(code, "", ""), []).remedy) > 20
+    for code in (*REMEDIES, 21, 32, 42, 59, 60, 77, 80, 83, 95, 100, 112, 1):
+        assert len(failure("minikube start", Completed(code, "", ""), []).remedy) > 20, code
 
 
 def test_progress_names_node_and_step_because_steps_begin_again_with_each_node() -> None:
@@ -145,24 +139,18 @@ def test_an_event_has_its_kind_and_its_step() -> None:
     assert (event.kind, event.step, event.exit_code) == ("step", "0 of 19", None)
 
 
-def test_the_profile_of_our_name_is_found_with_its_shape_and_state() -> None:
-    listed = recorded("minikube-profile-list-2.json")
-
-    profile = parse_profile(listed, "rig2")
+def test_the_profile_of_our_name_is_found_with_its_shape_its_state_and_what_differs() -> None:
+    profile = parse_profile(PROFILES, "rig2")
 
     assert profile is not None
-    assert profile.shape == ASKED
-    assert not profile.broken
-    assert parse_profile(listed, "rig3") is None
-
-
-def test_what_differs_is_said_and_more_than_asked_is_fine() -> None:
-    profile = parse_profile(recorded("minikube-profile-list-2.json"), "rig2")
-    assert profile is not None
-
-    assert profile.shape.differences(ASKED) == ()
-    assert profile.shape.differences(Shape(2, 1, 2048, "docker", "containerd", "1.34.4")) == ()
-    assert profile.shape.differences(Shape(2, None, None, None, None, "stable")) == ()
+    assert parse_profile(PROFILES, "rig3") is None
+    assert (profile.shape, profile.broken) == (ASKED, False)
+    for less in (
+        ASKED,
+        Shape(2, 1, 2048, "docker", "containerd", "1.34.4"),
+        Shape(2, None, None, None, None, "stable"),
+    ):
+        assert profile.shape.differences(less) == ()
     assert profile.shape.differences(Shape(3, 4, 8192, "kvm2", "docker", "v1.35.1")) == (
         "2 nodes instead of 3",
         "2 CPUs a node instead of 4",
@@ -175,50 +163,39 @@ def test_what_differs_is_said_and_more_than_asked_is_fine() -> None:
 
 @pytest.mark.parametrize("change", [{"Status": ""}, {"Status": "Unknown"}, {"Config": {"Driver": "docker"}}])
 def test_what_a_failed_start_leaves_is_broken(change: dict[str, object]) -> None:
-    listed = json.loads(recorded("minikube-profile-list-2.json"))
-    for each in listed["valid"]:
-        each.update(change)
+    profiles = [{**profile, **change} for profile in json.loads(PROFILES)["valid"]]
 
-    profile = parse_profile(json.dumps(listed), "rig2")
-
+    profile = parse_profile(json.dumps({"valid": profiles}), "rig2")
     assert profile is not None
     assert profile.broken
 
 
-def test_names_are_those_of_valid_and_invalid_profiles() -> None:
+def test_names_are_those_of_valid_and_invalid_profiles_and_an_error_is_one() -> None:
     assert parse_names('{"valid": [{"Name": "a"}], "invalid": [{"Name": "b"}]}') == {"a", "b"}
     assert parse_names('{"valid": [], "invalid": null}') == frozenset()
+    with pytest.raises(InfraError, match="home is not readable"):
+        parse_profile('{"error": "home is not readable"}', "rig2")
+
+
+def stopped(*nodes: str) -> tuple[str, ...]:
+    return tuple(f"{node}: Host Stopped, Kubelet Stopped, APIServer Stopped, Kubeconfig Stopped" for node in nodes)
 
 
 @pytest.mark.parametrize(
-    ("name", "stopped"),
+    ("name", "lost"),
     [
-        ("minikube-status-1node.json", ()),
-        ("minikube-status-2node.json", ()),
-        ("minikube-status-2nodes-fresh.json", ()),
-        (
-            "minikube-status-worker-dead.json",
-            ("rig-m02: Host Stopped, Kubelet Stopped, APIServer Stopped, Kubeconfig Stopped",),
-        ),
-        (
-            "minikube-status-stopped.json",
-            (
-                "rig: Host Stopped, Kubelet Stopped, APIServer Stopped, Kubeconfig Stopped",
-                "rig-m02: Host Stopped, Kubelet Stopped, APIServer Stopped, Kubeconfig Stopped",
-            ),
-        ),
+        ("1node", ()),
+        ("2node", ()),
+        ("2nodes-fresh", ()),
+        ("worker-dead", stopped("rig-m02")),
+        ("stopped", stopped("rig", "rig-m02")),
     ],
 )
-def test_the_state_of_each_node_is_read_for_one_node_and_for_several(name: str, stopped: tuple[str, ...]) -> None:
-    assert not_running(recorded(name)) == stopped
+def test_the_state_of_each_node_is_read_for_one_node_and_for_several(name: str, lost: tuple[str, ...]) -> None:
+    assert not_running(recorded(f"minikube-status-{name}.json")) == lost
 
 
 @pytest.mark.parametrize("text", ["", "plain text", "[]x", recorded("minikube-status-nosuch.json"), '{"error": "x"}'])
 def test_a_status_that_tells_of_no_node_is_an_error(text: str) -> None:
     with pytest.raises(InfraError, match="minikube status"):
         not_running(text)
-
-
-def test_a_list_of_profiles_that_is_an_error_is_told() -> None:
-    with pytest.raises(InfraError, match="home is not readable"):
-        parse_profile('{"error": "home is not readable"}', "rig2")
