@@ -40,6 +40,9 @@ def lease(world: World) -> Lease | None:
     return processes.read_lease(world.engine().folder)
 
 
+LEASE = Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
+
+
 def test_where_there_is_nothing_of_ours_there_is_nothing_to_answer_for_and_no_program_is_asked(world: World) -> None:
     engine = world.engine()
 
@@ -95,70 +98,55 @@ def test_what_had_to_be_made_anew_was_not_there_before(world: World) -> None:
     assert "has lost its nodes" in world.said[0]
 
 
-def test_a_cluster_in_use_is_not_touched(kept: World) -> None:
-    processes.write_lease(kept.engine().folder, Lease(1, psutil.Process(1).create_time()))
-
-    with pytest.raises(InfraError, match="in use by another run"):
-        kept.engine().attach()
-
-    assert kept.calls() == []
-
-
-def test_containers_of_our_names_that_somebody_else_made_are_not_claimed(kept: World) -> None:
+def test_a_cluster_in_use_or_with_containers_of_somebody_else_is_not_touched(kept: World) -> None:
     kept.answer("docker ps", docker_ps("rig2").replace('"xrig2"', '"other"'))
-
     with pytest.raises(InfraError, match="were not made by it"):
         kept.engine().attach()
+    assert lease(kept) == LEASE
 
-    assert lease(kept) == Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
+    processes.write_lease(kept.engine().folder, Lease(1, psutil.Process(1).create_time()))
+    asked = kept.calls()
+    with pytest.raises(InfraError, match="in use by another run"):
+        kept.engine().attach()
+    assert kept.calls() == asked
 
 
-def test_nodes_are_stopped_and_looked_at(kept: World) -> None:
-    kept.answer("minikube stop", recorded("minikube-stop.jsonl"), then=kept.later("minikube status", recorded(STOPPED)))
+def test_nodes_are_stopped_and_looked_at_whatever_the_exit_code_says(kept: World) -> None:
     engine = kept.engine()
     engine.attach()
 
-    engine.stop(kept.said.append)
-    engine.keep_running()
-
-    assert kept.calls("minikube stop") == ["minikube stop --output=json --profile rig2"]
-    found = lease(kept)
-    assert found is not None
-    assert found.kept
-    assert found.extra["containers"] == ["xrig2", "xrig2-m02"]
-
-
-def test_a_stop_that_stops_nothing_is_told_whatever_its_exit_code(kept: World) -> None:
     kept.answer("minikube stop", recorded("minikube-stop.jsonl"))
-    engine = kept.engine()
-    engine.attach()
-
     with pytest.raises(InfraError, match=r"`minikube stop` left rig2, rig2-m02 running: 2 nodes stopped\."):
         engine.stop(kept.said.append)
 
+    kept.answer("minikube stop", recorded("minikube-stop.jsonl"), then=kept.later("minikube status", recorded(STOPPED)))
+    engine.stop(kept.said.append)
+    engine.keep_running()
+
+    assert kept.calls("minikube stop") == ["minikube stop --output=json --profile rig2"] * 2
+    left = lease(kept)
+    assert left is not None
+    assert (left.kept, left.extra["containers"]) == (True, ["xrig2", "xrig2-m02"])
+
 
 def test_the_status_says_whose_the_cluster_is_and_what_does_not_run(world: World) -> None:
-    found = [world.engine().status()]
-    world.left_by_another_run()
-    found += [world.engine().status()]
-    world.answer("minikube status", recorded(STOPPED), code=7)
-    found += [world.engine().status()]
-
-    assert [each.parts[0][1] for each in found] == [
-        "Minikube's profile rig2 does not exist",
-        "Minikube's profile rig2, kept",
-        "Minikube's profile rig2, kept",
-    ]
-    assert found[0].missing == "Minikube's profile rig2 does not exist."
-    assert not found[1].missing
-    assert found[2].missing.startswith("Minikube's profile rig2 does not run: rig: Host Stopped")
-    assert lease(world) == Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
-
-
-def test_the_status_of_somebody_elses_profile_says_so(world: World) -> None:
+    absent = world.engine().status()
     world.profile.mkdir(parents=True)
-
     assert "but was not made by ray-train-e2e" in world.engine().status().missing
+    world.profile.rmdir()
+    world.left_by_another_run()
+    whole = world.engine().status()
+    world.answer("minikube status", recorded(STOPPED), code=7)
+    stopped = world.engine().status()
+
+    assert (absent.parts[0][1], absent.missing) == (
+        "Minikube's profile rig2 does not exist",
+        "Minikube's profile rig2 does not exist.",
+    )
+    assert whole.parts[0][1] == stopped.parts[0][1] == "Minikube's profile rig2, kept"
+    assert not whole.missing
+    assert stopped.missing.startswith("Minikube's profile rig2 does not run: rig: Host Stopped")
+    assert lease(world) == LEASE
 
 
 def test_a_kept_kind_cluster_is_found_and_removed_and_cannot_be_stopped(kind: KindWorld) -> None:

@@ -71,22 +71,7 @@ def test_a_vector_larger_than_a_slot_is_refused(tmp_path: Path) -> None:
             shared.all_reduce(vector(own.rank, 100))
 
     on_every_rank(2, too_large)
-
-
-def test_nothing_is_left_in_the_folder_once_all_have_mapped_it(tmp_path: Path) -> None:
-    on_every_rank(2, lambda own: joined(own, tmp_path).all_reduce(vector(own.rank, 5)))
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_ranks_of_which_one_cannot_see_the_file_share_no_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As on another host, or in a container with a memory of its own."""
-    monkeypatch.setattr(memory, "map_existing", lambda file, size, nonce: None)
-
-    assert on_every_rank(3, lambda own: memory.shared(own, 64, tmp_path)) == [None] * 3
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [], "nothing is left once all have mapped it"
 
 
 def test_a_file_of_the_same_name_with_other_content_is_somebody_elses(tmp_path: Path) -> None:
@@ -98,16 +83,21 @@ def test_a_file_of_the_same_name_with_other_content_is_somebody_elses(tmp_path: 
     assert memory.map_existing(file, 8192, b"x" * memory.NONCE_BYTES) is None
 
 
-def test_a_folder_that_is_not_there_or_has_no_room_means_no_shared_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def full(number: int, offset: int, size: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "replacement"),
+    [(memory, "map_existing", lambda file, size, nonce: None), (os, "posix_fallocate", full)],
+    ids=["a rank that cannot see the file, as on another host", "no room"],
+)
+def test_what_cannot_be_shared_means_no_shared_memory(
+    module: Any, name: str, replacement: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(number: int, offset: int, size: int) -> None:
-        raise OSError(28, "No space left on device")
-
     assert on_every_rank(2, lambda own: memory.shared(own, 64, tmp_path / "absent")) == [None, None]
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    assert on_every_rank(2, lambda own: memory.shared(own, 64, tmp_path)) == [None, None]
+    monkeypatch.setattr(module, name, replacement)
+    assert on_every_rank(3, lambda own: memory.shared(own, 64, tmp_path)) == [None] * 3
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ GRAFANA = Dashboard(
 )
 
 
-def test_the_dashboards_as_text_say_where_what_first_and_how_a_browser_gets_in() -> None:
+def test_the_dashboards_say_where_what_first_and_how_a_browser_gets_in() -> None:
     assert dashboard.as_text((RAY, GRAFANA)).splitlines() == [
         "Ray      http://127.0.0.1:8265",
         "         paste this token into the page when it asks: t0ken",
@@ -32,19 +31,9 @@ def test_the_dashboards_as_text_say_where_what_first_and_how_a_browser_gets_in()
         "         first run: kubectl port-forward service/g 3000",
         "         log in as admin with pass",
     ]
-
-
-def test_the_dashboards_as_json_are_a_list_with_all_that_a_script_needs() -> None:
     first, _ = json.loads(dashboard.as_json((RAY, GRAFANA)))
-
-    assert first == {
-        "name": "Ray",
-        "address": "http://127.0.0.1:8265",
-        "token": "t0ken",
-        "user": "",
-        "password": "",
-        "forward": "",
-    }
+    unknown = dict.fromkeys(("user", "password", "forward"), "")
+    assert first == {"name": "Ray", "address": "http://127.0.0.1:8265", "token": "t0ken", **unknown}
 
 
 @pytest.mark.parametrize(
@@ -103,23 +92,17 @@ def test_a_way_that_ends_is_opened_again_and_nothing_of_it_is_left(served: Dashb
     assert not psutil.pid_exists(second)
 
 
-def test_a_way_that_leads_nowhere_is_an_error_with_the_command(served: Dashboard) -> None:
-    page = replace(served, forward="sleep 30")
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("sleep 30", r"sleep 30 brings no page of Ray: ConnectionError at \S+"),
+        ("/nowhere/kubectl port-forward", "/nowhere/kubectl cannot be started: "),
+    ],
+)
+def test_a_way_that_leads_nowhere_is_an_error_with_the_command(served: Dashboard, command: str, why: str) -> None:
+    page = replace(served, forward=command)
 
-    with (
-        pytest.raises(InfraError, match=r"sleep 30 brings no page of Ray: ConnectionError at \S+"),
-        dashboard.forward((page,), {}, 0.3, print),
-    ):
-        pytest.fail("it started")
-
-
-def test_a_way_whose_program_is_missing_is_an_error(served: Dashboard) -> None:
-    page = replace(served, forward="/nowhere/kubectl port-forward")
-
-    with (
-        pytest.raises(InfraError, match="/nowhere/kubectl cannot be started: "),
-        dashboard.forward((page,), {}, 20, print),
-    ):
+    with pytest.raises(InfraError, match=why), dashboard.forward((page,), {}, 0.3, print):
         pytest.fail("it started")
 
 
@@ -134,14 +117,11 @@ def test_the_last_lines_of_each_log_stand_below_its_name() -> None:
     assert said == ["==> raylet.out <==", "two", "three", "", "==> gcs_server.out <==", "begun", ""]
 
 
-def test_names_choose_logs() -> None:
+def test_names_choose_logs_of_which_there_are_none_without_a_cluster() -> None:
     assert logs.choose(TEXTS, ["gcs*"]) == {"gcs_server.out": "begun\n"}
     assert logs.choose(TEXTS, []) == TEXTS
     with pytest.raises(UsageError, match=re.escape("logs 'worker*': expected some of raylet.out, gcs_server.out.")):
         logs.choose(TEXTS, ["worker*"])
-
-
-def test_without_a_cluster_there_are_no_logs() -> None:
     with pytest.raises(InfraError, match=r"There are no logs: this suite has no cluster up\. Start one with `up`"):
         logs.choose({}, [])
 
@@ -162,17 +142,11 @@ def test_what_was_added_is_found_although_beginnings_are_cut_off(old: str, new: 
 
 
 def test_following_says_what_comes_and_to_which_log() -> None:
-    said: list[str] = []
+    lines: list[str] = []
     later = {**TEXTS, "raylet.out": "one\ntwo\nthree\nfour\n"}
-    looks: Iterator[dict[str, str]] = iter([TEXTS, later, {**later, "worker.err": "new\n"}])
+    looks = iter([TEXTS, later, {**later, "worker.err": "new\n"}])
 
-    def look() -> dict[str, str]:
-        try:
-            return next(looks)
-        except StopIteration:
-            raise KeyboardInterrupt from None
+    with pytest.raises(StopIteration):
+        logs.follow(lambda: next(looks), TEXTS, lines.append, lambda _: None)
 
-    with pytest.raises(KeyboardInterrupt):
-        logs.follow(look, TEXTS, said.append, lambda _: None)
-
-    assert said == ["==> raylet.out <==", "four", "==> worker.err <==", "new"]
+    assert lines == ["==> raylet.out <==", "four", "==> worker.err <==", "new"]
