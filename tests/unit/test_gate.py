@@ -43,7 +43,8 @@ def test_a_wild_value_does_not_count_and_honest_ones_do(
 ) -> None:
     run = estimate(values)
 
-    assert (run.value, run.count, run.wild) == (pytest.approx(value), count, wild)
+    assert run.value == pytest.approx(value)
+    assert (run.count, run.wild) == (count, wild)
     assert estimate([1.0, 2.0, 3.0]).variance == 1.0
 
 

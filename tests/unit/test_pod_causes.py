@@ -177,7 +177,7 @@ def test_a_container_that_cannot_be_started_says_what_the_runtime_said() -> None
 
 def test_out_of_memory_is_named_with_the_limit_of_the_container_until_it_is_ready_again() -> None:
     killed = {"exitCode": 137, "reason": "OOMKilled", "startedAt": at(0)}
-    last = {"lastState": {"terminated": killed}}
+    last: dict[str, Any] = {"lastState": {"terminated": killed}}
 
     assert found(waiting("CrashLoopBackOff", restartCount=2, **last)) == Finding(
         f"Container ray-worker of pod {NAME} on node a was killed for using more than its memory limit of 2560Mi "
