@@ -19,7 +19,7 @@ import requests
 
 from fixtures.clusters.kubernetes.access.kubectl import cluster_options
 from fixtures.clusters.kubernetes.network.forward import PortForward, Target, Timeouts, forward_service
-from fixtures.clusters.kubernetes.network.route import NodePort, reach
+from fixtures.clusters.kubernetes.network.routes import NodePort, reach
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
 from fixtures.measure.jobs import Timeouts as JobsPatience

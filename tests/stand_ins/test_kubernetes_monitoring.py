@@ -20,7 +20,8 @@ from fixtures.clusters.kubernetes.monitoring.monitoring import (
     Wanted,
     manifests,
 )
-from fixtures.clusters.kubernetes.network import forward, route
+from fixtures.clusters.kubernetes.network import forward
+from fixtures.clusters.kubernetes.network import routes as network_routes
 from fixtures.clusters.kubernetes.network.probe import why_not_grafana
 from fixtures.clusters.kubernetes.network.routes import Routes
 from fixtures.clusters.kubernetes.watching import Watching
@@ -246,7 +247,7 @@ def test_ray_is_told_where_a_browser_will_find_grafana(
 
 def test_grafana_is_forwarded_at_the_port_that_ray_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(route, "reach", lambda *given: asked.append(given))
+    monkeypatch.setattr(network_routes, "reach", lambda *given: asked.append(given))
     way(None).grafana(lambda _: None)
 
     host, node_port, target, token, _, timeouts, why_not = asked[0]

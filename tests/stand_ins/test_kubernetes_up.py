@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.clusters.contract import Problem
 from fixtures.clusters.kubernetes.namespace import lease
-from fixtures.clusters.kubernetes.network import route
+from fixtures.clusters.kubernetes.network import routes
 from fixtures.clusters.kubernetes.operator.versions import handshake
 from fixtures.errors import InfraError
 from fixtures.system.programs import Completed
@@ -356,7 +356,7 @@ def test_an_outage_that_is_over_is_evidence_and_no_trouble(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
 ) -> None:
     address = f"http://127.0.0.1:{world.server.node_port}"
-    monkeypatch.setattr(route, "reach", lambda *_: Way(address, broken))
+    monkeypatch.setattr(routes, "reach", lambda *_: Way(address, broken))
     provider = world.up()
 
     assert provider.trouble() == (Way.trouble if broken else "")

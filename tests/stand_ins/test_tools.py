@@ -66,12 +66,8 @@ def test_arguments_are_handed_over_as_they_are() -> None:
     assert SHELL.run("-c", 'echo "$1"', "sh", "$(id) ; *", timeout=5).stdout == "$(id) ; *\n"
 
 
-def test_it_reads_the_file_that_it_is_given(tmp_path: Path) -> None:
-    (tmp_path / "image.tar").write_bytes(b"layers")
-
-    with (tmp_path / "image.tar").open("rb") as file:
-        assert SHELL.run("-c", "cat", timeout=5, stdin=file).stdout == "layers"
-    assert SHELL.run("-c", "cat", timeout=5).stdout == "", "without a file there is nothing to read"
+def test_there_is_nothing_to_read_from_standard_input() -> None:
+    assert SHELL.run("-c", "cat", timeout=5).stdout == ""
 
 
 @pytest.mark.parametrize(
