@@ -28,7 +28,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def test_a_new_cluster_is_started_with_everything_that_decides_its_shape(world: World) -> None:
-    world.up(cpus=2, memory=6144, extra_arguments=("--extra-config=kubelet.max-pods=50",))
+    world.up(cpus=2, memory=6144)
 
     (start,) = world.calls("minikube start")
     assert set(start.split()[2:]) == {
@@ -45,7 +45,6 @@ def test_a_new_cluster_is_started_with_everything_that_decides_its_shape(world: 
         "--interactive=false",
         "--embed-certs",
         "--keep-context",
-        "--extra-config=kubelet.max-pods=50",
     }
     assert world.said[0] == "minikube: making cluster rig2 of 2 nodes"
     assert any(line.startswith("minikube: node 2 of 2, step 17") for line in world.said)
