@@ -33,11 +33,10 @@ def deployment(namespace: str, *, ours: bool = False, arguments: tuple[str, ...]
     container["args"] = [*arguments, *container["args"]]
     container["image"] = spec.pop("image", container["image"])
     made["spec"] |= spec
+    counts = ("replicas", "updatedReplicas", "availableReplicas", "readyReplicas")
     made["status"] = {
         "observedGeneration": 1,
-        **dict.fromkeys(
-            ("replicas", "updatedReplicas", "availableReplicas", "readyReplicas"), made["spec"]["replicas"]
-        ),
+        **dict.fromkeys(counts, made["spec"]["replicas"]),
         "conditions": [{"type": "Available", "status": "True"}],
     }
     return made
@@ -45,9 +44,8 @@ def deployment(namespace: str, *, ours: bool = False, arguments: tuple[str, ...]
 
 def crd(name: str, *, fields: tuple[str, ...] = FIELDS, **metadata: Any) -> dict[str, Any]:
     plural, _, group = name.partition(".")
-    schema: dict[str, Any] = {
-        "openAPIV3Schema": {"properties": {"spec": {"properties": {each: {} for each in fields}}}}
-    }
+    spec: dict[str, Any] = {"properties": {field: {} for field in fields}}
+    schema = {"openAPIV3Schema": {"properties": {"spec": spec}}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -96,14 +96,9 @@ class FakeKubernetes(Store):
         self._denied_everywhere.append((verb, plural))
 
     def replay(self, *timelines: str) -> float:
-        """Serve recordings as the clock passes, from their beginning, to which the clock is set.
+        """Serve recordings as the clock passes, from their beginning, to which it is set; seconds until the last line.
 
-        Args:
-            timelines: their content, lines of {"t": seconds since 1970, "object": an object or a List} or, where
-                the API did not answer, of {"t": …, "error": …}.
-
-        Returns:
-            Seconds until the last line.
+        They are lines of {"t": seconds since 1970, "object": an object or a List} or, without an answer, "error".
         """
         rows = [json.loads(line) for each in timelines for line in each.splitlines()]
         self._recorded = sorted(rows, key=lambda row: row["t"])

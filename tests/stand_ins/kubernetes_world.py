@@ -89,23 +89,25 @@ class Engine(contract.Engine):
 class ImageDistribution:
     """An image that is everywhere."""
 
-    reference = "docker.io/ray-train-e2e/trainer:1"
+    reference = IMAGE
 
-    def __init__(self, world: "World", *, imported: bool = True, digests: bool = True) -> None:
-        self.world, self.imported, self.digests = world, imported, digests
+    def __init__(self, world: "World", *, imported: bool = True, **versions: str | None) -> None:
+        self.world, self.imported = world, imported
+        ray, python = ("client_ray", "image_ray"), ("client_python", "image_python")
+        self.known = {**dict.fromkeys(ray, "2.60.0"), **dict.fromkeys(python, "3.11"), **versions}
 
     def preflight(self) -> tuple[Problem, ...]:
         return ()
 
     def versions(self) -> dict[str, str | None]:
-        return {"client_ray": "2.60.0", "image_ray": "2.60.0", "client_python": "3.11", "image_python": "3.11"}
+        return self.known
 
     def begin(self, report: Report) -> None:
         self.world.steps.append("begin image")
 
     def bring(self, nodes: Sequence[str], report: Report) -> tuple[str, bool, Mapping[str, str]]:
         with self.world.step("image"):
-            return IMAGE, self.imported, dict.fromkeys(nodes, DIGEST) if self.digests else {}
+            return IMAGE, self.imported, dict.fromkeys(nodes, DIGEST) if self.imported else {}
 
     def digests_of_pods(self, pods: Sequence[Any]) -> Mapping[str, str]:
         return {each["spec"]["nodeName"]: DIGEST for each in pods}

@@ -136,19 +136,15 @@ def test_the_digest_in_an_archive_is_read_whatever_wrote_it(tmp_path: Path, conf
     assert archive_digest(write_archive(tmp_path / "image.tar", config, tag), NAME) == A
 
 
-def test_an_archive_of_another_image_is_refused(tmp_path: Path) -> None:
+def test_an_archive_of_another_image_and_one_that_is_cut_off_are_refused(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "image.tar", "x.json", "other:1")
 
     with pytest.raises(InfraError, match=f"The archive holds other:1 instead of {NAME}"):
         archive_digest(archive, NAME)
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive"])
-def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "image.tar").write_bytes(content)
-
-    with pytest.raises(InfraError, match="cannot be read"):
-        archive_digest(tmp_path / "image.tar", NAME)
+    for content in (b"", b"no archive"):
+        archive.write_bytes(content)
+        with pytest.raises(InfraError, match="cannot be read"):
+            archive_digest(archive, NAME)
 
 
 # pods
@@ -179,27 +175,21 @@ def test_every_runtimes_way_to_name_an_image_is_understood(image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pods", "said"),
+    ("images", "said"),
     [
-        ([pod("one", "m1", "")], "The pod one on node m1 does not say which image it runs"),
+        ([("m1", "")], "The pod p0 on node m1 does not say which image it runs"),
         (
-            [pod("one", "m1", "sha256:aa"), pod("two", "m1", "sha256:bb")],
-            "Pods on m1 run different images: sha256:aa and, in two, sha256:bb",
+            [("m1", "sha256:aa"), ("m1", "sha256:bb")],
+            "on m1 run different images: sha256:aa and, in p1, sha256:bb",
         ),
+        ([("m1", "sha256:aa"), ("m2", "sha256:bb")], f"same image {NAME}: m1 has sha256:aa, m2 has sha256:bb"),
+        ([], "no node has it"),
     ],
 )
-def test_a_pod_that_does_not_say_and_two_images_on_one_node_are_errors(pods: list[Any], said: str) -> None:
-    with pytest.raises(InfraError, match=said):
-        digests_of_pods(pods)
+def test_pods_that_do_not_say_or_run_different_images_or_none_are_errors(
+    images: list[tuple[str, str]], said: str
+) -> None:
+    pods = [pod(f"p{index}", node, image) for index, (node, image) in enumerate(images)]
 
-
-@pytest.mark.parametrize(
-    ("digests", "said"),
-    [
-        ({"m1": "sha256:aa", "m2": "sha256:bb"}, f"same image {NAME}: m1 has sha256:aa, m2 has sha256:bb"),
-        ({}, "no node has it"),
-    ],
-)
-def test_different_digests_and_none_are_errors(digests: dict[str, str], said: str) -> None:
     with pytest.raises(InfraError, match=said):
-        require_same_digest(digests, NAME)
+        require_same_digest(digests_of_pods(pods), NAME)

@@ -205,14 +205,9 @@ def test_what_this_process_made_in_a_cluster_that_was_there_is_taken_back(scene:
 
     assert SPACE not in scene.names("Namespace")
     assert scene.engine.done == ["given back"]
-
-
-def test_what_this_process_made_as_a_whole_is_removed_as_a_whole(scene: Scene) -> None:
-    scene.engine.inherited = False
-
+    scene.engine.inherited = False  # what this process made as a whole is removed as a whole
     scene.provider.give_back()
-
-    assert scene.engine.done == ["down"]
+    assert scene.engine.done == ["given back", "down"]
 
 
 def test_the_namespace_is_ours_once_it_was_made_and_a_raycluster_of_others_in_it_is_not(scene: Scene) -> None:
@@ -287,15 +282,11 @@ def test_the_status_of_a_cluster_that_is_whole_says_each_part_and_the_way_in(
     assert "kubectl --context c --namespace ray get secret demo" in parts["token"]
 
 
-def test_the_status_of_a_raycluster_that_comes_up_says_what_it_lacks(
+def test_the_status_says_what_a_raycluster_lacks_and_which_nodes_lack_the_image(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded(scene, 5)
-
     assert survey(scene, monkeypatch).missing.startswith("The RayCluster is not ready: ")
-
-
-def test_the_status_names_the_nodes_that_lack_the_image(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(scene, 60)
     scene.engine.owned = True
 
@@ -320,25 +311,16 @@ def test_a_dashboard_whose_port_of_the_nodes_does_not_answer_is_missing(
     assert found.dashboard == ""
 
 
-def test_what_may_not_be_asked_is_what_is_missing(scene: Scene) -> None:
-    scene.fake.deny("list", "deployments")
-
-    assert "may not list deployments" in scene.provider.status().missing
-
-
-def test_an_operator_in_a_namespace_that_this_user_may_not_see_is_not_missing(scene: Scene) -> None:
-    scene.fake.deny_everywhere("list", "deployments")
-
+def test_what_may_not_be_seen_is_said_and_missing_only_where_it_is_needed(scene: Scene) -> None:
+    scene.fake.deny("list", "nodes")
     found = scene.provider.status()
+    assert "may not list nodes" in dict(found.parts)["nodes"]
+    assert found.missing == f"No KubeRay operator looks after namespace {SPACE}."
 
+    scene.fake.deny_everywhere("list", "deployments")
+    found = scene.provider.status()
     assert "cannot be seen: This user may not list deployments" in dict(found.parts)["operator"]
     assert found.missing == f"Namespace {SPACE} has no RayCluster."
 
-
-def test_a_user_who_may_not_see_nodes_is_told_so_and_sees_the_rest(scene: Scene) -> None:
-    scene.fake.deny("list", "nodes")
-
-    found = scene.provider.status()
-
-    assert "may not list nodes" in dict(found.parts)["nodes"]
-    assert found.missing == f"No KubeRay operator looks after namespace {SPACE}."
+    scene.fake.deny("list", "deployments")
+    assert "may not list deployments" in scene.provider.status().missing

@@ -27,17 +27,11 @@ def test_the_crds_are_applied_before_by_us_and_say_whose_they_are(bench: Bench) 
     ]
 
 
-def test_crds_of_ours_that_are_the_same_are_not_applied_again(bench: Bench) -> None:
+def test_crds_of_ours_that_are_older_are_upgraded_and_the_same_are_not_applied_again(bench: Bench) -> None:
     bench.up()
     written = len(bench.changed())
-
     bench.up()
-
     assert len(bench.changed()) == written
-
-
-def test_crds_of_ours_that_are_older_are_upgraded(bench: Bench) -> None:
-    bench.up()
     file = bench.folder / "chart" / "crds" / "ray.io_rayjobs.yaml"
     file.write_text(file.read_text().replace("tlsOptions", "newOptions"))
 
@@ -45,14 +39,6 @@ def test_crds_of_ours_that_are_older_are_upgraded(bench: Bench) -> None:
 
     assert bench.changed()[-1] == "PATCH rayjobs.ray.io"
     assert "newOptions" in str(bench.api.get("CustomResourceDefinition", "rayjobs.ray.io"))
-
-
-def test_somebody_elses_crds_that_know_what_is_needed_are_used_as_they_are(bench: Bench) -> None:
-    bench.fake.put(*map(crd, CRDS))
-
-    bench.up()
-
-    assert bench.changed() == []
 
 
 def test_somebody_elses_crds_that_are_too_old_are_an_error_and_stay_as_they_are(bench: Bench) -> None:
@@ -115,10 +101,10 @@ def test_a_crd_stays_while_anybody_has_an_object_of_it_and_the_others_go(bench: 
     assert bench.fake.find("RayCluster", "prod") is not None
 
 
-def test_crds_of_somebody_else_stay(bench: Bench) -> None:
-    bench.fake.put(crd(CRDS[0]))
-    operator = bench.up()
+def test_crds_of_somebody_else_that_know_what_is_needed_are_used_as_they_are_and_stay(bench: Bench) -> None:
+    bench.fake.put(*map(crd, CRDS))
 
-    operator.down(ignore)
+    bench.up().down(ignore)
 
-    assert bench.definitions() == {CRDS[0]}
+    assert bench.changed() == []
+    assert bench.definitions() == set(CRDS)

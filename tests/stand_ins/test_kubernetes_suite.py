@@ -3,6 +3,7 @@
 import contextlib
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from fixtures.clusters.kubernetes.factory import make_engine, make_provider
 from fixtures.clusters.kubernetes.provider import KubernetesProvider
 from fixtures.measure import trials
 from fixtures.plugin import suite
-from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, MINIKUBE_KUBERNETES, KubernetesSettings
+from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, KubernetesSettings
 from fixtures.settings.settings import build
 from tests.contract.fake import FakeProvider
 from tests.stand_ins import kubernetes_world as played
@@ -44,19 +45,13 @@ def test_every_option_of_a_cluster_reaches_its_engine(tmp_path: Path) -> None:
     assert minikube.kubeconfig != file, "Minikube writes into a file of its own"
     assert isinstance(kind, KindEngine)
     assert (kind.profile, kind.context, kind.kubeconfig) == ("mine", "kind-mine", file)
+    assert kind.image is None, "kind chooses, unless a version is asked for"
+    kind = make_engine("kind", replace(settings, kubernetes_version="v1.34.4"), environ, file)
+    assert isinstance(kind, KindEngine)
+    assert kind.image == "kindest/node:v1.34.4"
     assert isinstance(context, ContextEngine)
     assert (context.context, context.kubeconfig) == ("prod", file)
     assert make_engine("context", KubernetesSettings(), environ).context is None
-
-
-def test_kind_chooses_its_node_image_itself_unless_a_version_is_asked_for(tmp_path: Path) -> None:
-    def image(**settings: str) -> str | None:
-        made = make_engine("kind", KubernetesSettings(**settings), {"HOME": str(tmp_path)})  # type: ignore[arg-type]
-        assert isinstance(made, KindEngine)
-        return made.image
-
-    assert image() is None
-    assert image(kubernetes_version=MINIKUBE_KUBERNETES) == f"kindest/node:{MINIKUBE_KUBERNETES}"
 
 
 @pytest.mark.parametrize("name", ["minikube", "kind", "context"])
@@ -66,14 +61,6 @@ def test_a_provider_is_made_without_starting_or_writing_anything(tmp_path: Path,
     assert (provider.name, provider.owned) == (name, name != "context")
     assert provider.trouble() == "The cluster is not up."
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_cluster_of_somebody_else_needs_an_image_that_its_nodes_can_pull(tmp_path: Path) -> None:
-    provider = make_provider("context", KubernetesSettings(), 2, 1, {"HOME": str(tmp_path), "PATH": ""})
-
-    told = [problem.remedy for problem in provider.preflight()]
-
-    assert any("--push" in each and "--image" in each for each in told)
 
 
 def test_the_suite_makes_the_provider_that_the_option_names_with_room_for_the_largest_count(

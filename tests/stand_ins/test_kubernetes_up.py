@@ -78,7 +78,7 @@ def test_pods_pull_nothing_that_was_imported_and_ask_for_less_with_overcommit(wo
 
 
 def test_where_the_nodes_pull_the_image_the_pods_tell_which_one_they_run(world: World) -> None:
-    provider = world.provider(supply=ImageDistribution(world, imported=False, digests=False))
+    provider = world.provider(supply=ImageDistribution(world, imported=False))
 
     cluster = provider.up(world.said.append)
 
@@ -155,11 +155,17 @@ def test_where_there_is_no_room_the_arithmetic_is_said_and_no_ray_is_started(wor
     assert not {"apply Secret", "apply RayCluster"} & set(world.steps)
 
 
+def put_two_nodes(world: World, taint: str) -> Any:
+    """One that is too small, and one that takes no pods; return that."""
+    fresh = {"apiVersion": "v1", **node("b", cpu="8", memory="32Gi")}
+    fresh["spec"]["taints"] = [{"key": taint, "effect": "NoSchedule"}]
+    world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")}, fresh)
+    return fresh
+
+
 @pytest.mark.parametrize("key", ["node.kubernetes.io/not-ready", "node.cloudprovider.kubernetes.io/uninitialized"])
 def test_a_node_that_has_just_joined_is_waited_for_if_there_is_no_room_without_it(world: World, key: str) -> None:
-    fresh = {"apiVersion": "v1", **node("b", cpu="8", memory="32Gi")}
-    fresh["spec"]["taints"] = [{"key": key, "effect": "NoSchedule"}]
-    world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")}, fresh)
+    fresh = put_two_nodes(world, key)
 
     def settle() -> None:
         fresh["spec"].pop("taints", None)
@@ -167,19 +173,17 @@ def test_a_node_that_has_just_joined_is_waited_for_if_there_is_no_room_without_i
 
     world.server.clock.meanwhile = settle
 
-    world.provider().up(world.said.append)
+    world.up()
 
     assert "no room yet: b will take pods in a moment" in world.said
 
 
 def test_a_node_that_never_takes_pods_is_waited_for_a_minute_and_named(world: World) -> None:
-    stuck = {"apiVersion": "v1", **node("b", cpu="8", memory="32Gi")}
-    stuck["spec"]["taints"] = [{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]
-    world.server.put({"apiVersion": "v1", **node("a", cpu="2", memory="32Gi")}, stuck)
+    put_two_nodes(world, "node.kubernetes.io/not-ready")
     began = world.server.clock.now()
 
     with pytest.raises(InfraError, match=r"b takes none \(taint node.kubernetes.io/not-ready\)"):
-        world.provider().up(world.said.append)
+        world.up()
 
     assert 60 <= world.server.clock.now() - began < 70
 
@@ -189,7 +193,7 @@ def test_a_user_of_one_namespace_leaves_it_to_the_scheduler_whether_there_is_roo
     operator_of_somebody(world.server)
     world.server.put(thing("Namespace", SPACE, None))
     world.server.deny_everywhere("list", plural)
-    provider = world.provider(owned=False, supply=ImageDistribution(world, imported=False, digests=False))
+    provider = world.provider(owned=False, supply=ImageDistribution(world, imported=False))
 
     cluster = provider.up(world.said.append)
     provider.down()
@@ -200,11 +204,9 @@ def test_a_user_of_one_namespace_leaves_it_to_the_scheduler_whether_there_is_roo
 
 
 def test_versions_that_do_not_fit_are_a_problem_before_anything_is_started(world: World) -> None:
-    class Older(ImageDistribution):
-        def versions(self) -> dict[str, str | None]:
-            return {**super().versions(), "image_ray": "2.59.0"}
+    older = ImageDistribution(world, image_ray="2.59.0")
 
-    (problem, *_) = world.provider(supply=Older(world), versions=handshake).preflight()
+    (problem, *_) = world.provider(supply=older, versions=handshake).preflight()
 
     assert problem.what == "The image has Ray 2.59.0, the harness has Ray 2.60.0."
     assert world.steps == []
@@ -212,12 +214,9 @@ def test_versions_that_do_not_fit_are_a_problem_before_anything_is_started(world
 
 
 def test_the_ray_in_a_ready_made_image_is_compared_as_soon_as_it_answers(world: World) -> None:
-    class ReadyMade(ImageDistribution):
-        def versions(self) -> dict[str, str | None]:
-            return {**super().versions(), "image_ray": None, "image_python": None}
-
+    ready_made = ImageDistribution(world, image_ray=None, image_python=None)
     world.dashboard.version = "2.61.0"
-    provider = world.provider(supply=ReadyMade(world), versions=handshake)
+    provider = world.provider(supply=ready_made, versions=handshake)
     assert provider.preflight() == ()
 
     with pytest.raises(InfraError, match=r"The image has Ray 2\.61\.0, the harness has Ray 2\.60\.0\."):
@@ -248,9 +247,8 @@ def test_everything_that_is_missing_is_said_at_once(world: World) -> None:
     found = world.provider(engine, chart=world.folder / "chart" / "crds").preflight()
 
     told = " ".join(each.what for each in found)
-    assert all(
-        each in told for each in ("No Docker", "helm is not on PATH", "kubectl is not on PATH", "not a Helm chart")
-    )
+    for what in ("No Docker", "helm is not on PATH", "kubectl is not on PATH", "not a Helm chart"):
+        assert what in told
     assert all(each.remedy for each in found)
     assert world.steps == []
 
@@ -273,14 +271,9 @@ def test_scaling_waits_for_exactly_the_count_and_what_is_there_then_is_the_new_n
     assert len(world.server.pods()) == 3
     assert provider.trouble() == ""
 
-
-def test_a_count_that_is_there_already_costs_nothing(world: World) -> None:
-    provider = world.up()
     asked = len(world.server.requests)
-
     provider.scale(2, world.said.append)
-
-    assert len(world.server.requests) == asked
+    assert len(world.server.requests) == asked, "a count that is there already costs nothing"
 
 
 def test_after_a_scaling_that_failed_the_next_one_believes_nothing(world: World) -> None:

@@ -28,7 +28,8 @@ WANTED = Wanted(PROMETHEUS_IMAGE, GRAFANA_IMAGE, 30300)
 CONFIG_MAP_BYTES = 1 << 20
 METRICS_SERVER = tuple(yaml.safe_load_all(files.text("metrics-server.yaml")))
 """It has rights in the whole cluster by its nature, and is applied only to clusters of our own."""
-
+SCRAPES = yaml.safe_load(files.text("scrape.yml"))["scrape_configs"]
+FILES = tuple(each for name in ("prometheus.yaml", "grafana.yaml") for each in yaml.safe_load_all(files.text(name)))
 
 Applied = tuple[Mapping[str, Any], ...]
 
@@ -47,28 +48,26 @@ def pod_spec(applied: Applied, name: str) -> Any:
     return one(applied, "Deployment", name)["spec"]["template"]["spec"]
 
 
-def deployments(applied: Applied) -> list[Mapping[str, Any]]:
-    return [each for each in (*applied, *METRICS_SERVER) if each["kind"] == "Deployment"]
+def pods(applied: Applied) -> list[Any]:
+    """The specification of each Deployment's pods, that of metrics-server included."""
+    every_object = (*applied, *METRICS_SERVER)
+    return [each["spec"]["template"]["spec"] for each in every_object if each["kind"] == "Deployment"]
 
 
-def test_every_object_has_only_fields_and_types_that_kubernetes_knows(applied: Applied) -> None:
-    for each in (*applied, *METRICS_SERVER):
-        kind = {"APIService": "V1APIService"}.get(each["kind"], f"V1{each['kind']}")
-        getattr(client, kind).model_validate(each)
+def check(stored: Mapping[str, Any]) -> None:
+    """Raise ValueError for a field or a type that Kubernetes does not know."""
+    kind = {"APIService": "V1APIService"}.get(stored["kind"], f"V1{stored['kind']}")
+    getattr(client, kind).model_validate(stored)
 
 
-def test_the_check_of_fields_finds_one_that_is_misspelt(applied: Applied) -> None:
+def test_every_object_and_every_file_has_only_fields_and_types_that_kubernetes_knows(applied: Applied) -> None:
+    for stored in (*applied, *METRICS_SERVER, *FILES):
+        check(stored)
+
     wrong = json.loads(json.dumps(one(applied, "Deployment", PROMETHEUS)))
     wrong["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
-
     with pytest.raises(ValueError, match="readynessProbe"):
-        client.V1Deployment.model_validate(wrong)
-
-
-def test_the_files_are_valid_as_they_stand() -> None:
-    for file in ("prometheus.yaml", "grafana.yaml"):
-        for each in yaml.safe_load_all(files.text(file)):
-            getattr(client, f"V1{each['kind']}").model_validate(each)
+        check(wrong)
 
 
 def test_everything_lies_in_the_namespace_and_is_marked_as_ours(applied: Applied) -> None:
@@ -79,9 +78,8 @@ def test_everything_lies_in_the_namespace_and_is_marked_as_ours(applied: Applied
     assert one(applied, "RoleBinding", PROMETHEUS)["subjects"][0]["namespace"] == "space"
 
 
-def test_pods_keep_the_restricted_standard_on_a_read_only_root(applied: Applied) -> None:
-    for each in deployments(applied):
-        pod = each["spec"]["template"]["spec"]
+def test_pods_keep_the_restricted_standard_and_are_pinned_bounded_and_probed(applied: Applied) -> None:
+    for pod in pods(applied):
         (container,) = pod["containers"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
@@ -91,11 +89,6 @@ def test_pods_keep_the_restricted_standard_on_a_read_only_root(applied: Applied)
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-
-
-def test_containers_are_pinned_bounded_and_probed(applied: Applied) -> None:
-    for each in deployments(applied):
-        (container,) = each["spec"]["template"]["spec"]["containers"]
         assert re.fullmatch(r"[\w.]+\.\w+/[\w./-]+:v?\d+\.\d+\.\d+", container["image"])
         for kind in ("requests", "limits"):
             assert set(container["resources"][kind]) == {"cpu", "memory"}
@@ -138,7 +131,7 @@ def test_each_dashboard_has_a_config_map_of_its_own_that_fits_and_is_mounted(
 
 def test_what_is_mounted_by_name_is_applied(applied: Applied) -> None:
     maps = {each["metadata"]["name"] for each in applied if each["kind"] == "ConfigMap"}
-    volumes = [each for found in deployments(applied)[:2] for each in found["spec"]["template"]["spec"]["volumes"]]
+    volumes = [each for pod in pods(applied)[:2] for each in pod["volumes"]]
 
     assert {each["configMap"]["name"] for each in volumes if "configMap" in each} <= maps
     assert [each["secret"]["secretName"] for each in volumes if "secret" in each] == [NAME]
@@ -170,12 +163,7 @@ def test_a_changed_password_or_configuration_replaces_the_pod(applied: Applied) 
 
 
 def test_the_pinned_images_are_those_of_the_files() -> None:
-    found = {
-        each["spec"]["template"]["spec"]["containers"][0]["image"]
-        for file in ("prometheus.yaml", "grafana.yaml")
-        for each in yaml.safe_load_all(files.text(file))
-        if each["kind"] == "Deployment"
-    }
+    found = {pod["containers"][0]["image"] for pod in pods(FILES)[:2]}
 
     assert found == {PROMETHEUS_IMAGE, GRAFANA_IMAGE}
 
@@ -265,8 +253,7 @@ def relabelled(target: dict[str, str], rules: list[Mapping[str, Any]]) -> dict[s
 
 
 def targets(pods: Applied, job: str) -> list[dict[str, str]]:
-    configuration = yaml.safe_load(files.text("scrape.yml"))
-    (found,) = (each for each in configuration["scrape_configs"] if each["job_name"] == job)
+    (found,) = (each for each in SCRAPES if each["job_name"] == job)
     every_target = (target for pod in pods for target in discovered(pod))
     return [kept for each in every_target if (kept := relabelled(each, found["relabel_configs"])) is not None]
 
@@ -309,8 +296,7 @@ def test_the_operator_is_scraped_by_its_own_job_and_by_no_other() -> None:
 
 
 def test_ray_is_asked_with_the_token_of_its_secret(applied: Applied) -> None:
-    configuration = yaml.safe_load(files.text("scrape.yml"))
-    (ray,) = (each for each in configuration["scrape_configs"] if each["job_name"] == "ray")
+    (ray,) = (each for each in SCRAPES if each["job_name"] == "ray")
     container = pod_spec(applied, PROMETHEUS)["containers"][0]
     (mount,) = (each["mountPath"] for each in container["volumeMounts"] if each["name"] == "ray-token")
 
@@ -318,8 +304,6 @@ def test_ray_is_asked_with_the_token_of_its_secret(applied: Applied) -> None:
 
 
 def test_it_looks_into_its_own_namespace_only() -> None:
-    configuration = yaml.safe_load(files.text("scrape.yml"))
-
-    for each in configuration["scrape_configs"]:
+    for each in SCRAPES:
         for discovery in each.get("kubernetes_sd_configs", ()):
             assert discovery == {"role": "pod", "namespaces": {"own_namespace": True}}

@@ -111,9 +111,8 @@ def test_the_workers_are_asked_for_the_slowdown_and_nobody_else() -> None:
 
 def test_an_equal_run_is_not_run_again_and_passes(tmp_path: Path) -> None:
     made = with_past(tmp_path)
-    jobs = FakeJobs(fast)
 
-    measured = again(made, jobs)
+    measured = again(made, FakeJobs(fast))
 
     assert measured.rerun_from is None
     assert judged(made, measured).verdict.outcome is Outcome.PASS
