@@ -12,6 +12,7 @@ from fixtures.analysis.measurement import Run
 from fixtures.analysis.summary import Summary, summarise
 from fixtures.report.accuracy_charts import draw_learning, draw_phases
 from fixtures.report.chart import NAMES, Chart, count_legend_rows
+from fixtures.report.run_tables import tabulate_rounds
 from fixtures.report.speedup_chart import draw_speedup
 from fixtures.report.timeline import draw_timeline
 from fixtures.system.noise import Noise
@@ -61,6 +62,21 @@ def test_the_speedups_stand_beside_all_that_they_are_measured_against(speeds: Ch
         "Parallel efficiency: speedup / N",
     } <= texts(speeds)
     assert count(speeds, "predicted") == 2
+
+
+def test_one_process_on_all_cores_is_drawn_and_stands_in_the_tables() -> None:
+    rounds = [timing_round(n, 10.0, 5.5 + n / 50, all_cores=5.0 + n / 50) for n in (1, 2, 3)]
+    chart = draw_speedup(summary(run(*rounds, all_cores=(2,))), SCALING)
+
+    assert "1 process on N workers' cores, 95 %" in texts(chart)
+    assert chart.table is not None
+    assert "over 1 process, all cores" in chart.table.columns
+    assert tabulate_rounds(summary(run(*rounds, all_cores=(2,)))).rows[0][:4] == (
+        "2 workers, 1",
+        "10.00 s",
+        "5.02 s",
+        "5.52 s",
+    )
 
 
 def test_a_plot_has_a_title_a_description_with_its_figures_and_a_table(speeds: Chart) -> None:

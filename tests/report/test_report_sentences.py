@@ -32,9 +32,33 @@ def test_a_pass_is_one_sentence_with_interval_share_proof_and_threshold_and_asks
 
     assert found.sentence == (
         "2 Ray workers train 1.81x (1.80 to 1.82) as fast as one process on one core. "
-        "That is 0.94 of what this machine can show. Same work proven. PASS at 1.50x."
+        "The workers reach 0.94 of what this machine can show. Same work proven. PASS at 1.50x."
     )
     assert (found.outcome, found.next, found.why) == (Outcome.PASS, (), "")
+
+
+ALONE = [timing_round(number, 10.0, 5.5 + number / 100, all_cores=5.3 + number / 20) for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("measured", "half"),
+    [
+        pytest.param(
+            run(*ALONE, all_cores=(2,), usable_cores=2),
+            ", and 0.98x (0.96 to 1.00) as fast as one process on both cores.",
+            id="both cores",
+        ),
+        pytest.param(run(*ALONE, all_cores=(2,)), " as fast as one process on 2 cores.", id="two of eight cores"),
+        pytest.param(
+            run(*FAST, settings=replace(SETTINGS, all_cores=False), all_cores=()),
+            "; one process on 2 cores was not measured (--no-all-cores).",
+            id="left out",
+        ),
+        pytest.param(run(*FAST), "as fast as one process on one core. The workers reach", id="an older run"),
+    ],
+)
+def test_the_sentence_names_one_process_on_all_cores_or_why_it_was_not_measured(measured: Run, half: str) -> None:
+    assert half in said(measured)
 
 
 def test_the_comparison_that_decides_the_verdict_speaks_first() -> None:

@@ -115,7 +115,8 @@ def test_a_pass_says_nothing(environ: Mapping[str, str]) -> None:
         (
             results(5.5, DROP),
             [
-                "## REGRESSION\n\nThe speedup of 2 workers is 12.0% below its reference.",
+                "## REGRESSION\n\n**2 Ray workers train 1.81x (1.80 to 1.82) as fast as one process on one core.",
+                "\n\nThe speedup of 2 workers is 12.0% below its reference.",
                 "| 2 | REGRESSION | 1.81x | 1.80 to 1.82 | 1.92x | 3 |",
                 "- **drop**: The speedup of 2 workers",
                 "- A note.",

@@ -65,6 +65,9 @@ def test_the_comparison_holds_every_figure() -> None:
     assert compared.pop("ceiling_interval") == pytest.approx([1.923077, 1.923077])
     assert compared.pop("end_to_end_seconds") == pytest.approx({"baseline": 36.0, "workers": 25.0})
     assert compared.pop("verdict") == "PASS"
+    absent = ("all_cores", "speedup_over_all_cores", "speedup_over_all_cores_interval")
+    assert [compared.pop(name) for name in absent] == [None] * 3
+    assert compared.pop("all_cores_why") == "an older version of the suite measured this run"
     assert set(compared.pop("prediction")) == {"speedup", "scale", "ceiling"}  # its figures have their own test
     assert compared == pytest.approx(
         {
@@ -84,6 +87,22 @@ def test_the_comparison_holds_every_figure() -> None:
         },
         rel=1e-5,
     )
+
+
+def test_one_process_on_all_cores_stands_beside_the_workers_of_each_count() -> None:
+    rounds = [timing_round(number, 10.0, 5.5, all_cores=5.0) for number in (1, 2)]
+    written = files(run(*rounds, all_cores=(2,)))["comparison.json"]
+
+    compared = written["comparison"]
+    assert compared["all_cores"] == {
+        "cores": 2,
+        "speedup": pytest.approx(2.0),
+        "speedup_interval": pytest.approx([2.0, 2.0]),
+        "timing_rounds_seconds": {"1": 5.0, "2": 5.0},
+    }
+    assert compared["speedup_over_all_cores"] == pytest.approx(5.0 / 5.5)
+    assert compared["all_cores_why"] == ""
+    assert "0.91x (0.91 to 0.91) as fast as one process on 2 cores" in written["verdict"]["sentence"]
 
 
 def test_a_trial_file_holds_the_figures_of_the_accuracy_trial_and_the_times_of_the_rounds() -> None:

@@ -111,6 +111,15 @@ def test_counts_are_columns_of_one_table_and_of_many_as_many_as_fit() -> None:
     assert shown.split() == ["baseline", "2", "workers", "13", "workers"]
 
 
+def test_one_process_on_all_cores_has_a_column_where_there_is_room() -> None:
+    rounds = [timing_round(number, 10.0, 5.5 + number / 100, 10.4, all_cores=5.0) for number in (1, 2, 3)]
+    shown = said(run(*rounds, all_cores=(2,), usable_cores=2), width=80)
+
+    assert "1 process, baseline 2 cores 2 workers" in shown
+    assert "speedup, rounds of 1 epoch 1.00x 2.00x 1.81x" in shown
+    assert "speedup over one process on all cores 0.91x" in shown
+
+
 def test_no_speedup_stands_beside_not_applicable() -> None:
     shown = said(run(*BOTH, counts=(2, 4), usable_cores=2))
 
@@ -152,12 +161,12 @@ def test_a_prediction_without_a_ceiling_takes_none_into_account_and_none_stands_
     assert "predicted" not in said(run(), verbose=True)
 
 
-def test_rounds_that_were_set_aside_are_named_with_their_reason_until_there_are_many() -> None:
+def test_a_round_that_was_set_aside_is_named_with_its_reason_and_many_are_counted() -> None:
     shown = run(*ROUNDS, *NOISE, polluted=NOISY)
 
-    assert "round 4 set aside: baseline: other programs kept 1.00 cores busy" in said(shown)
-    assert "2 more rounds set aside (-v lists them)" in said(shown)
-    assert "round 7 set aside" in said(shown, verbose=True)
+    assert "4 rounds set aside for noise (-v says which and why)" in said(shown)
+    assert "round 7 set aside: baseline: other programs kept 1.00 cores busy" in said(shown, verbose=True)
+    assert "round 2 set aside: noise" in said(run(*ROUNDS, polluted={"2": "noise"}))
     assert "with the rounds set aside 1.37x" in said(shown, verbose=True)
 
 
