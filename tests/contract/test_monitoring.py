@@ -133,9 +133,7 @@ def test_every_target_answers_and_every_rule_is_evaluated(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(dashboards.every()))
-def test_every_query_of_every_dashboard_is_answered_and_those_of_a_training_with_series(
-    scene: Scene, file: str
-) -> None:
+def test_every_query_is_answered_and_those_of_a_training_with_series(scene: Scene, file: str) -> None:
     asked = list(queries(file, dashboards.every()[file]))
     answered = set()
     for each in asked:

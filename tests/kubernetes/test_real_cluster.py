@@ -57,7 +57,7 @@ def run(cluster: Cluster, code: str, cpus: float) -> list[str]:
     return job.log.splitlines()
 
 
-def test_there_is_one_worker_pod_for_each_worker_on_as_many_nodes_as_there_are(
+def test_each_worker_has_a_pod_and_pods_are_spread_over_nodes(
     settings_here: Settings, cluster: Cluster, api: Api
 ) -> None:
     workers = max(settings_here.workers)
@@ -75,9 +75,7 @@ def test_every_node_has_the_same_image_by_its_own_list(cluster: Cluster) -> None
     assert all(digest.startswith("sha256:") for digest in digests.values())
 
 
-def test_a_baseline_runs_in_a_pod_like_a_workers_and_a_driver_on_the_head(
-    settings_here: Settings, cluster: Cluster
-) -> None:
+def test_a_baseline_runs_in_a_workers_pod_and_a_driver_on_the_head(settings_here: Settings, cluster: Cluster) -> None:
     code = (
         "import os, sys\n"
         "from trainer.cgroup import cpu_quota\n"

@@ -97,9 +97,7 @@ def test_honest_ranks_do_the_same_work_as_a_baseline_in_another_process(collecti
     assert "all ranks hold bit for bit the same weights after every epoch" in prove(baseline, parallel)
 
 
-def test_ranks_that_skip_the_all_reduce_are_found_by_their_weights(
-    baseline: TrialResult, alone_together: TrialResult
-) -> None:
+def test_a_skipped_all_reduce_is_found_by_the_weights(baseline: TrialResult, alone_together: TrialResult) -> None:
     with pytest.raises(
         UnequalWorkError, match="rank 1 has different weights from rank 0: gradients were not synchronised"
     ):

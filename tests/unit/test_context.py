@@ -15,29 +15,25 @@ def kubeconfig(file: Path, *names: str, current: str = "") -> Path:
     return file
 
 
-def test_a_context_that_exists_is_no_problem(tmp_path: Path) -> None:
-    file = kubeconfig(tmp_path / "config", "dev", "nightly", current="dev")
+@pytest.mark.parametrize(
+    ("current", "name", "missing"),
+    [
+        ("dev", "nightly", ""),
+        ("dev", None, ""),
+        ("dev", "prod", "context prod"),
+        ("", None, "current context"),
+        ("gone", None, "current context gone"),
+    ],
+)
+def test_the_context_that_is_named_or_else_the_current_one_must_exist(
+    tmp_path: Path, current: str, name: str | None, missing: str
+) -> None:
+    file = kubeconfig(tmp_path / "config", "dev", "nightly", current=current)
 
-    assert ContextEngine(file, "nightly", {}).preflight() == ()
-    assert ContextEngine(file, None, {}).preflight() == ()
+    problems = ContextEngine(file, name, {}).preflight()
 
-
-def test_a_context_that_is_unknown_is_said_with_those_that_are_known(tmp_path: Path) -> None:
-    file = kubeconfig(tmp_path / "config", "dev", "nightly", current="dev")
-
-    (problem,) = ContextEngine(file, "prod", {}).preflight()
-
-    assert problem.what == f"{file} has no context prod. It has dev, nightly."
-    assert "--kube-context" in problem.remedy
-
-
-@pytest.mark.parametrize(("current", "said"), [("", "no current context."), ("gone", "no current context gone.")])
-def test_without_a_name_the_current_context_must_exist(tmp_path: Path, current: str, said: str) -> None:
-    file = kubeconfig(tmp_path / "config", "dev", current=current)
-
-    (problem,) = ContextEngine(file, None, {}).preflight()
-
-    assert problem.what == f"{file} has {said} It has dev."
+    assert [problem.what for problem in problems] == [f"{file} has no {missing}. It has dev, nightly."] * bool(missing)
+    assert all("--kube-context" in problem.remedy for problem in problems)
 
 
 def test_the_users_default_is_kubeconfig_then_the_home_directory(tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def test_a_live_line_shows_round_configuration_epoch_loss_speed_elapsed_and_expe
 
 def test_a_live_line_is_overwritten_and_one_that_stays_ends_it() -> None:
     screen = Screen(live=True)
+    screen.display.end()
+    assert screen.written == "", "no trial was shown"
     screen.display.begin("accuracy 1/2", "baseline", expected=None)
     screen.say(phase="build")
     screen.now = 12.4
@@ -63,13 +65,6 @@ def test_a_live_line_is_overwritten_and_one_that_stays_ends_it() -> None:
         "[0:00] accuracy 1/2  baseline  building the graph",
         "[0:12] accuracy 1/2  baseline  building the graph  (12 s)\n",
     ]
-
-
-def test_a_display_that_showed_no_trial_ends_without_a_word() -> None:
-    screen = Screen(live=True)
-    screen.display.end()
-
-    assert screen.written == ""
 
 
 def test_a_live_line_never_wraps() -> None:

@@ -68,9 +68,7 @@ def test_a_baseline_that_hands_nothing_over_ends_the_run_and_keeps_what_was_meas
         (ended("STOPPED", "epoch 1\n", None), "Infra", "baseline: the job ended STOPPED: epoch 1"),
     ],
 )
-def test_a_failed_job_is_the_trainings_fault_only_when_its_own_command_failed(
-    job: FinishedJob, kind: str, cause: str
-) -> None:
+def test_a_job_is_the_trainings_fault_only_when_its_command_failed(job: FinishedJob, kind: str, cause: str) -> None:
     (failure,) = measure(FakeJobs(lambda of: job)).failures
 
     assert (failure.name, failure.kind) == ("run", kind)

@@ -149,9 +149,7 @@ def test_an_entry_of_an_older_schema_lacks_fields_and_still_counts(tmp_path: Pat
         ({"outcome": 5}, "Entry.outcome: expected str, got 5"),
     ],
 )
-def test_an_entry_of_a_newer_schema_or_without_its_figures_is_named(
-    tmp_path: Path, section: dict[str, Any], why: str
-) -> None:
+def test_an_entry_that_cannot_be_read_is_named(tmp_path: Path, section: dict[str, Any], why: str) -> None:
     made = history(tmp_path, 1)
     changed(made, **section)
 

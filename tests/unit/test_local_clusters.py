@@ -76,9 +76,7 @@ def test_a_reset_ends_what_was_claimed_and_says_so(provider: LocalProvider, tmp_
     assert not run.exists()
 
 
-def test_a_cluster_in_use_stays_and_one_that_a_killed_run_left_goes_at_once(
-    provider: LocalProvider, tmp_path: Path
-) -> None:
+def test_a_cluster_in_use_stays_and_one_left_by_a_killed_run_goes(provider: LocalProvider, tmp_path: Path) -> None:
     used = leave(tmp_path, "used", of_process_one())
     left = leave(tmp_path, "left", replace(KEPT, kept=False))
     said: list[str] = []

@@ -80,10 +80,7 @@ SELF, GROUPS = "proc/self/cgroup", "sys/fs/cgroup"
     ("files", "quota"),
     [
         ({SELF: "0::/a/b\n", f"{GROUPS}/a/b/cpu.max": "150000 100000\n"}, 1.5),
-        (
-            {SELF: "0::/a/b\n", f"{GROUPS}/a/b/cpu.max": "max 100000\n", f"{GROUPS}/a/cpu.max": "200000 100000\n"},
-            2.0,
-        ),
+        ({SELF: "0::/a/b\n", f"{GROUPS}/a/b/cpu.max": "max 100000\n", f"{GROUPS}/a/cpu.max": "200000 100000\n"}, 2.0),
         ({SELF: "0::/host/only\n", f"{GROUPS}/cpu.max": "300000 100000\n"}, 3.0),
         (
             {
@@ -151,7 +148,7 @@ def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_i
     ("nodes", "cpus", "why"),
     [(["worker-1"], 1, "is too small (1 of 2 nodes)"), (["worker-1", "worker-2"], 4, "has another shape")],
 )
-def test_a_kept_cluster_that_does_not_fit_is_passed_over_with_a_reason_and_left_alone(
+def test_a_kept_cluster_that_does_not_fit_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nodes: list[str], cpus: int, why: str
 ) -> None:
     made = provider(ROOMY, workers=2, places=(tmp_path,))

@@ -15,6 +15,7 @@ from fixtures.report.results import make_result_files
 from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures/report/results.schema.json").read_text())
+jsonschema.Draft202012Validator.check_schema(SCHEMA)
 ROUNDS = [timing_round(number, 10.0, 5.5 + number / 100, 10.4) for number in (1, 2, 3)]
 BOTH = [(*round_, *timing_round(number, 10.0, 3.0, 12.0, workers=4)[1:]) for number, round_ in enumerate(ROUNDS, 1)]
 
@@ -27,10 +28,6 @@ def files(measured: Run) -> dict[str, Any]:
         part = "comparison" if name == "comparison.json" else "ray_trial" if name.startswith("ray") else "trial"
         jsonschema.validate(content, {**SCHEMA, "$ref": f"#/$defs/{part}"})
     return read
-
-
-def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 
 def test_a_run_of_one_worker_count_leaves_three_files_and_its_comparison_holds_objects() -> None:
@@ -153,10 +150,7 @@ def test_one_round_has_a_speedup_and_no_interval() -> None:
 
     assert compared["speedup"] == pytest.approx(1.814882)
     assert compared["speedup_interval"] is None
-
-
-def test_an_interval_without_an_upper_end_is_none_since_json_has_no_infinity() -> None:
-    assert interval(Speedup(2, (1e-300, 1e300))) is None
+    assert interval(Speedup(2, (1e-300, 1e300))) is None, "JSON has no infinity"
 
 
 def test_one_worker_has_no_serial_fraction_and_no_threshold() -> None:
@@ -168,14 +162,10 @@ def test_one_worker_has_no_serial_fraction_and_no_threshold() -> None:
     assert compared["verdict"] == "PASS"
 
 
-def test_a_count_without_an_accuracy_trial_leaves_no_file_and_no_comparison() -> None:
-    left = files(run(counts=(2, 4), accuracy=[measurement(spec(0)), measurement(spec(4))]))
-
-    assert set(left) == {"baseline_results.json", "ray_results_4workers.json"}
-
-
-def test_a_trial_without_an_accuracy_leaves_no_file_that_would_have_to_invent_one() -> None:
+def test_a_count_without_an_accuracy_leaves_no_file_that_would_have_to_invent_one() -> None:
+    absent = files(run(counts=(2, 4), accuracy=[measurement(spec(0)), measurement(spec(4))]))
     parallel = measurement(spec(2))
     parallel = replace(parallel, result=with_epoch(parallel.result, 0, epoch=1, accuracy=None))
 
+    assert set(absent) == {"baseline_results.json", "ray_results_4workers.json"}
     assert set(files(run(*ROUNDS, accuracy=[measurement(spec(0)), parallel]))) == {"baseline_results.json"}

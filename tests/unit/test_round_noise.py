@@ -65,9 +65,7 @@ def test_runs_of_two_machines_are_two_measurements() -> None:
     assert len(together([(run(1), "one"), (run(2, setup={**run().setup, "batch_size": "256"}), "two")])) == 2
 
 
-def test_a_run_is_added_to_what_was_measured_before_and_the_noisiest_is_replayed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_is_added_and_the_noisiest_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, before = kept(tmp_path), Recorded.load()
     wild = replace(
         run(2), rounds={**run().rounds, "2": tuple(replace(r, train_seconds=r.number) for r in run().rounds["2"])}

@@ -19,9 +19,7 @@ def test_shares_hold_every_position_of_a_global_batch_once(world_size: int, per_
 
 @settings(deadline=None)
 @given(seed=SEEDS, epoch=st.integers(0, 50), batch=st.integers(1, 300), samples=st.integers(1, 900))
-def test_no_sample_is_twice_in_an_epoch_and_every_batch_is_full(
-    seed: int, epoch: int, batch: int, samples: int
-) -> None:
+def test_no_sample_is_twice_in_an_epoch_of_full_batches(seed: int, epoch: int, batch: int, samples: int) -> None:
     batches = global_batches(seed, epoch, batch, samples)
     seen = [sample for each in batches for sample in each]
 

@@ -196,9 +196,7 @@ def test_a_trial_without_a_figure_is_a_regression_of_its_own_count_only() -> Non
         (0.986, None, "Rank 0 reported no test accuracy (got None). (see TROUBLESHOOTING: result-incomplete)"),
     ],
 )
-def test_an_accuracy_that_is_missing_or_too_low_is_a_regression_that_names_the_side(
-    baseline: float, parallel: float | None, why: str
-) -> None:
+def test_an_accuracy_missing_or_too_low_is_a_regression(baseline: float, parallel: float | None, why: str) -> None:
     trials = [changed(measurement(spec(0)), accuracy=baseline), changed(measurement(spec(2)), accuracy=parallel)]
 
     verdict = judge(run(*FAST, accuracy=trials)).verdict

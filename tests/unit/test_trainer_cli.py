@@ -50,9 +50,7 @@ def test_the_defaults_are_those_of_the_suite() -> None:
         ("--workers 2 --fast", "unrecognized arguments: --fast"),
     ],
 )
-def test_a_wrong_command_line_is_refused_in_one_sentence(
-    arguments: str, complaint: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_wrong_command_line_is_refused(arguments: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         parse(arguments.split())
 

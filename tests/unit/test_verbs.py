@@ -35,9 +35,7 @@ def test_up_keeps_the_cluster_says_what_is_there_and_can_be_repeated(desk: Desk,
         ("stop", {}, "This suite has no cluster to stop. Start one with `up`."),
     ],
 )
-def test_a_verb_that_fails_says_why_on_one_line_and_leaves_no_cluster(
-    desk: Desk, capsys: Say, verb: str, fake: dict[str, Any], message: str
-) -> None:
+def test_a_verb_that_fails_says_why(desk: Desk, capsys: Say, verb: str, fake: dict[str, Any], message: str) -> None:
     assert desk.run(verb, **fake) == 11
 
     assert desk.machine == FakeMachine()
@@ -54,19 +52,11 @@ def test_the_evidence_of_an_earlier_failure_is_gone_after_an_up_that_is_well(des
 
 
 @pytest.mark.parametrize(("how", "code"), [({"fails": "No."}, 11), ({"interrupted": True}, 2)])
-def test_an_up_that_ends_early_leaves_what_was_there_before_as_it_was(
-    desk: Desk, how: dict[str, Any], code: int
-) -> None:
-    desk.left(WHOLE)
-
-    assert (desk.run("up", **how), desk.machine) == (code, WHOLE)
-
-
-def test_ctrl_c_removes_what_was_half_made(desk: Desk, capsys: Say) -> None:
-    assert desk.run("up", interrupted=True) == 2
-
-    assert desk.machine == FakeMachine()
-    assert "taking back what was made" in capsys.readouterr().err
+def test_an_up_that_ends_early_leaves_what_was_there(desk: Desk, capsys: Say, how: dict[str, Any], code: int) -> None:
+    for before in (FakeMachine(), WHOLE):
+        desk.left(before)
+        assert (desk.run("up", **how), desk.machine) == (code, before)
+        assert ("taking back what was made" in capsys.readouterr().err) is ("interrupted" in how)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +69,7 @@ def test_ctrl_c_removes_what_was_half_made(desk: Desk, capsys: Say) -> None:
         ("never", {"fails": "No."}, False),
     ],
 )
-def test_keep_says_whether_what_failed_to_come_up_stays_to_be_looked_at(
-    desk: Desk, keep: str, how: dict[str, Any], kept: bool
-) -> None:
+def test_keep_says_whether_what_failed_to_come_up_stays(desk: Desk, keep: str, how: dict[str, Any], kept: bool) -> None:
     desk.run("up", f"--keep={keep}", **how)
 
     assert (desk.machine.nodes, desk.machine.kept) == (kept, kept)
@@ -115,33 +103,21 @@ def test_status_as_json_is_one_object_and_nothing_else(desk: Desk, capsys: Say) 
 def test_restart_makes_ray_anew(desk: Desk, capsys: Say, left: FakeMachine) -> None:
     desk.left(left)
 
-    assert desk.run("restart") == 0
-
-    assert desk.machine == WHOLE
+    assert (desk.run("restart"), desk.machine) == (0, WHOLE)
     assert ("there is no cluster of ours yet" in capsys.readouterr().err) is (left != WHOLE)
 
 
-def test_a_restart_that_is_interrupted_keeps_the_nodes(desk: Desk) -> None:
+def test_stop_and_an_interrupted_restart_keep_the_nodes_and_start_brings_ray_back(desk: Desk) -> None:
     desk.left(WHOLE)
 
+    assert (desk.run("stop"), desk.machine) == (0, STOPPED)
+    assert (desk.run("start"), desk.machine) == (0, WHOLE)
     assert desk.run("restart", interrupted=True) == 2
-
     assert (desk.machine.nodes, desk.machine.kept) == (True, True)
 
 
-def test_stop_keeps_the_nodes_and_start_brings_ray_back(desk: Desk) -> None:
-    desk.left(WHOLE)
-
-    assert desk.run("stop") == 0
-    assert desk.machine == STOPPED
-    assert desk.run("start") == 0
-    assert desk.machine == WHOLE
-
-
 @pytest.mark.parametrize("verb", ["stop", "start"])
-def test_what_cannot_be_stopped_is_refused_in_one_sentence_before_it_is_touched(
-    desk: Desk, capsys: Say, verb: str
-) -> None:
+def test_what_cannot_be_stopped_is_refused_before_it_is_touched(desk: Desk, capsys: Say, verb: str) -> None:
     desk.left(WHOLE)
 
     assert desk.run(verb, unstoppable="its nodes are processes") == 4
@@ -161,7 +137,7 @@ def test_down_removes_what_another_process_kept_and_can_be_repeated(desk: Desk, 
     assert capsys.readouterr().out == "fake: removed\nfake: there was nothing of ours\n"
 
 
-def test_a_cleanup_that_fails_does_not_hide_the_first_cause(
+def test_a_failed_cleanup_does_not_hide_the_first_cause(
     desk: Desk, capsys: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeProvider, "give_back", fail("It is stuck."))
@@ -187,7 +163,7 @@ def test_a_cleanup_that_fails_does_not_hide_the_first_cause(
         (("run", "--workers=3"), "--batch-size='128' (default): expected a batch that 3 workers share evenly"),
     ],
 )
-def test_a_wrong_word_is_refused_as_pytest_refuses_it(
+def test_a_wrong_word_is_refused_as_by_pytest(
     desk: Desk, capsys: Say, arguments: tuple[str, ...], message: str
 ) -> None:
     try:
@@ -211,7 +187,7 @@ def test_a_verb_that_trains_nothing_takes_a_batch_that_the_workers_cannot_share(
     assert desk.run("status", "--workers=3") == 0
 
 
-def test_the_settings_are_those_of_a_run_in_this_folder(desk: Desk) -> None:
+def test_the_settings_are_those_of_a_run_in_this_folder(desk: Desk, capsys: Say) -> None:
     (desk.root / "pyproject.toml").write_text(
         '[tool.pytest.ini_options]\nworkers = "4"\ncluster = "kind"\nprofile = "mine"\nreports = "out"\n'
     )
@@ -222,10 +198,6 @@ def test_the_settings_are_those_of_a_run_in_this_folder(desk: Desk) -> None:
     assert (settings.workers, settings.cluster, settings.batch_size) == ((4,), "kind", 256)
     assert settings.kubernetes.profile == "yours"
     assert settings.reports == desk.root / "out"
-
-
-def test_a_project_file_that_cannot_be_read_is_refused(desk: Desk, capsys: Say) -> None:
     (desk.root / "pyproject.toml").write_text("[tool")
-
     assert desk.run("status") == 4
     assert "pyproject.toml cannot be read" in capsys.readouterr().err

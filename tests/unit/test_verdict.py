@@ -113,7 +113,7 @@ def test_a_sentence_shows_as_many_digits_as_tell_its_numbers_apart() -> None:
     ceiling=st.none() | st.floats(0.1, 10),
     final=st.booleans(),
 )
-def test_more_is_asked_no_verdict_gets_better(
+def test_no_verdict_gets_better_when_more_is_asked(
     ratios: list[float], threshold: float, ceiling: float | None, final: bool
 ) -> None:
     speedup = Speedup(2, tuple(ratios))
