@@ -56,7 +56,7 @@ def test_an_up_that_ends_early_leaves_what_was_there(desk: Desk, capsys: Say, ho
     for before in (FakeMachine(), WHOLE):
         desk.left(before)
         assert (desk.run("up", **how), desk.machine) == (code, before)
-        assert ("taking back what was made" in capsys.readouterr().err) is ("interrupted" in how)
+        assert "taking back what was made" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
