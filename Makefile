@@ -33,7 +33,7 @@ test: $(INSTALLED) ## lint, every test that needs no Kubernetes, and one short r
 tests: $(INSTALLED) ## unit and contract tests, real clusters and trainings; no lint, no measurement
 	$(BIN)/python -m pytest -m "not e2e and not kubernetes" --durations=10 $(ARGS)
 
-bench: $(BENCH_INSTALLED) ## measure and judge the speed targets (ARGS="--rounds 3 --only ray")
+bench: $(BENCH_INSTALLED) ## measure and judge the speed targets, beside other trainers (ARGS="--rounds 3 --only peers")
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 
 browser: $(BROWSER_INSTALLED) ## open every page in a headless Chromium; skipped where there is none
@@ -103,9 +103,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@{ command -v uv >/dev/null && $(UV) -e '.[dev,kind]'; } || $(PIP) -e '.[dev,kind]'
 	@touch $(INSTALLED)
 
-# Without its dependencies: it asks for the full TensorFlow, which would overwrite tensorflow-cpu.
+# tf-keras without its dependencies: it asks for the full TensorFlow, which would overwrite tensorflow-cpu.
+# PyTorch for Linux on x86-64 does not load without CUDA's libraries, which pip fetches with it (3 GB in all). A CPU
+# build of the pinned version, installed into .venv before, is kept.
 $(BENCH_INSTALLED): $(INSTALLED)
 	$(PIP) --no-deps tf-keras
+	$(PIP) -e '.[bench]'
 	@touch $(BENCH_INSTALLED)
 
 clean: ## remove .venv, caches and reports; the history of runs stays

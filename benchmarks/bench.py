@@ -2,6 +2,7 @@
 
     make bench
     python -m benchmarks.bench --rounds 16 --only ray,variants
+    python -m benchmarks.bench --rounds 6 --only peers --chart peers.png
     python -m benchmarks.bench --report reports/bench/bench.json
 
 Every configuration runs once in each round, in rotating order, on one embedded cluster with two workers.
@@ -17,13 +18,16 @@ import platform
 import shlex
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 import psutil
 
-from benchmarks.rounds import GROUPS, VARIANTS, WORKERS, Bench, Host
+from benchmarks import without_ray
+from benchmarks.peers import compare, draw
+from benchmarks.rounds import GROUPS, SCRIPTS, WORKERS, Bench, Configuration, Host, configurations
 from benchmarks.session import CPUS, ROOT, Session, Trials
 from benchmarks.table import render
 from benchmarks.targets import all_met, facts, judge, prove
@@ -47,6 +51,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="base seed; each round adds its number (default: 1)")
     parser.add_argument("--out", type=Path, default=OUT, metavar="FILE", help="takes the raw measurements")
     parser.add_argument("--report", type=Path, metavar="FILE", help="judge these measurements, run nothing")
+    parser.add_argument("--chart", type=Path, metavar="FILE", help="takes the chart of the peers, PNG")
     options = parser.parse_args(arguments)
     options.only = tuple(options.only.split(","))
     if not set(options.only) <= set(GROUPS) or len(set(options.only)) != len(options.only):
@@ -57,8 +62,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--seed={options.seed}: expected a whole number from 0 to 1,000,000,000")
     if options.report is not None and not options.report.is_file():
         parser.error(f"--report={str(options.report)!r}: expected a file that a bench wrote")
-    if options.out.is_dir():
-        parser.error(f"--out={str(options.out)!r}: expected a file, this is a folder")
+    for name, file in (("out", options.out), ("chart", options.chart)):
+        if file is not None and file.is_dir():
+            parser.error(f"--{name}={str(file)!r}: expected a file, this is a folder")
     return options
 
 
@@ -72,6 +78,19 @@ def read_host() -> Host:
     )
 
 
+def find_missing(wanted: Iterable[Configuration], report: Callable[[str], None]) -> Iterator[str]:
+    """Yield the name of what cannot run here, and report in one sentence why."""
+    for configuration in wanted:
+        need = "MPI's launcher" if configuration.kind == "mpi" else ""
+        there = without_ray.MPIEXEC.is_file()
+        if configuration.kind == "variant":
+            need = SCRIPTS[configuration.variant].package
+            there = importlib.util.find_spec(need) is not None
+        if need and not there:
+            report(f"skipped: {configuration.name} needs {need}, which is not installed; `make bench` installs it")
+            yield configuration.name
+
+
 def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str]) -> Bench:
     """Bring the cluster up, run the rounds, take it down.
 
@@ -83,16 +102,12 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
         raise InfraError(
             f"The bench needs {WORKERS} usable cores, this machine has {host.cores}.", "Use a larger machine."
         )
-    packages = {package for _, package in VARIANTS.values()} if "variants" in options.only else ()
-    if missing := sorted(name for name in packages if importlib.util.find_spec(name) is None):
-        raise InfraError(
-            f"The variants need {', '.join(missing)}, which is not installed.", "`make bench` installs it."
-        )
     live = sys.stdout.isatty()
     display = Display(_write, live=live)
     provider = LocalProvider(WORKERS, CPUS, environ)
     require_nothing_missing(provider.preflight())
     bench = Bench(command, options.only, options.rounds, host, (), (), {}, 0.0)
+    bench = replace(bench, skipped=tuple(find_missing(configurations(options.only, 1), display.line)))
     try:
         cluster = provider.up(display.line)
         with JobsClient(cluster.dashboard, cluster.token) as jobs:
@@ -110,15 +125,19 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
         provider.down()
 
 
-def show(bench: Bench, *, colour: bool) -> int:
-    """Print the tables; 0 when all targets are met, 1 otherwise."""
+def show(bench: Bench, chart: Path | None, *, colour: bool) -> int:
+    """Print the tables, draw the chart; 0 when all targets are met, 1 otherwise."""
+    spread = Spread.load()
     try:
-        prove(bench, Spread.load())
+        prove(bench, spread)
     except BenchmarkError as error:
         print(f"Nothing can be said about speed: {error}")
         return 1
     findings = judge(bench)
-    print(render(bench, findings, facts(bench), colour=colour))
+    rows = compare(bench, spread) if "peers" in bench.groups else ()
+    print(render(bench, findings, facts(bench), rows, colour=colour))
+    if chart is not None and rows:
+        draw(rows, chart)
     return 0 if all_met(findings) else 1
 
 
@@ -135,7 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 1
-    return show(bench, colour=sys.stdout.isatty())
+    return show(bench, options.chart, colour=sys.stdout.isatty())
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.rank --rank 0 --workers 2 --core 0 [options of the trainer]
 
-The last line of the output carries the result, as the trainer's does.
+The last line of rank 0's output carries the result, as the trainer's does.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--collective", default="auto")
+    parser.add_argument("--evaluate", action="store_true", help="rank 0 computes the test accuracy")
     options = parser.parse_args(arguments)
     if not 0 <= options.rank < options.workers:
         parser.error(f"--rank {options.rank}: expected 0 to {options.workers - 1}, one less than --workers")
@@ -39,7 +40,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Train as one rank and print what it hands over."""
+    """Train as one rank; rank 0 prints what all hand over."""
     options = parse(arguments)
     marks = {"start": time.time()}
     if options.core is not None:
@@ -55,9 +56,13 @@ def main(arguments: Sequence[str]) -> int:
         data=str(options.data),
         collective=options.collective,
         probe=False,
-        evaluate=False,
+        evaluate=options.evaluate,
     )
-    ranks = training.train(work, options.rank, options.workers, marks, show)
+    # Rank 0 has the records of all, and MPI joins what the ranks print.
+    say = (lambda event: None) if options.rank else show
+    ranks = training.train(work, options.rank, options.workers, marks, say)
+    if options.rank:
+        return 0
     result = TrialResult(
         workers=options.workers,
         copies=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -15,25 +15,53 @@ from fixtures.errors import MissingResultError
 from fixtures.system.noise import Noise
 from trainer.result import BrokenResultError, from_dict, parse_json
 
-GROUPS = ("ray", "noray", "variants", "batches")
+GROUPS = ("ray", "noray", "variants", "batches", "peers")
 WORKERS = 2
 BATCH = 128
 LARGER_BATCHES = (256, 512)
 """The first runs in odd rounds, the second in even ones."""
 
+
+@dataclass(frozen=True)
+class Script:
+    """A training that somebody would write who has not seen this project's.
+
+    Attributes:
+        module: in benchmarks/variants.
+        package: that its layers come from.
+        workers: of Ray Train; 0 for one process.
+    """
+
+    module: str
+    package: str
+    workers: int = 0
+
+
+KERAS_FIT, TF_KERAS_FIT = "Keras 3 fit", "tf-keras fit"
 VARIANTS = MappingProxyType(
     {
-        "Keras 3 fit": ("fit", "keras"),
-        "tf-keras fit": ("fit", "tf_keras"),
-        "Keras 3, step from Python": ("step", "keras"),
-        "Keras 3, tf.data pipeline": ("pipeline", "keras"),
-        "Keras 3, epoch graph": ("whole_epoch", "keras"),
-        "tf-keras, epoch graph": ("whole_epoch", "tf_keras"),
+        KERAS_FIT: Script("fit", "keras"),
+        TF_KERAS_FIT: Script("fit", "tf_keras"),
+        "Keras 3, step from Python": Script("step", "keras"),
+        "Keras 3, tf.data pipeline": Script("pipeline", "keras"),
+        "Keras 3, epoch graph": Script("whole_epoch", "keras"),
+        "tf-keras, epoch graph": Script("whole_epoch", "tf_keras"),
     }
 )
-"""Name for people -> module in benchmarks/variants, and the package of its layers."""
+"""Ways to write the baseline."""
 
-Kind = Literal["baseline", "workers", "copies", "ranks", "variant"]
+RAY_FIT, TORCH, TORCH_DDP = "2 workers, Ray Train and fit", "PyTorch", "2 workers, PyTorch DDP"
+SCRIPTS = MappingProxyType(
+    {
+        **VARIANTS,
+        RAY_FIT: Script("ray_fit", "tf_keras", WORKERS),
+        TORCH: Script("torch_ddp", "torch"),
+        TORCH_DDP: Script("torch_ddp", "torch", WORKERS),
+    }
+)
+"""Every variant, and the peers that are scripts, by their name for people."""
+
+Kind = Literal["baseline", "workers", "tensorflow", "copies", "ranks", "mpi", "variant"]
 
 
 @dataclass(frozen=True)
@@ -41,14 +69,17 @@ class Configuration:
     """One way to train an epoch.
 
     Attributes:
-        kind: the baseline, Ray Train's workers, copies of the baseline, ranks without Ray, or a variant.
+        kind: the baseline, Ray Train's workers, the same with TensorFlow's collective, copies of the baseline, ranks
+            without Ray, the same started by MPI, or a script.
         batch_size: global.
-        variant: name of the variant; empty for the others.
+        variant: name of the script; empty for the others.
+        evaluate: whether the test accuracy is computed at the end.
     """
 
     kind: Kind
     batch_size: int = BATCH
     variant: str = ""
+    evaluate: bool = False
 
     @property
     def name(self) -> str:
@@ -56,41 +87,58 @@ class Configuration:
         plain = {
             "baseline": "baseline",
             "workers": f"{WORKERS} workers",
+            "tensorflow": f"{WORKERS} workers, TensorFlow's collective",
             "copies": f"{WORKERS} copies",
             "ranks": f"{WORKERS} ranks without Ray",
+            "mpi": f"{WORKERS} ranks started by MPI",
             "variant": self.variant,
         }[self.kind]
-        return plain if self.batch_size == BATCH else f"{plain}, batch {self.batch_size}"
+        plain += "" if self.batch_size == BATCH else f", batch {self.batch_size}"
+        return f"{plain}, evaluated" if self.evaluate else plain
 
     def spec(self, seed: int) -> TrialSpec:
         """What the trainer has to do, one epoch; not for a variant."""
-        workers = WORKERS if self.kind in ("workers", "ranks") else 0
-        copies = WORKERS if self.kind == "copies" else 1
-        kind: Literal["ceiling", "timing"] = "ceiling" if self.kind == "copies" else "timing"
-        return TrialSpec(kind, workers, copies, epochs=1, seed=seed, probe=False)
+        if self.kind == "copies":
+            return TrialSpec("ceiling", 0, WORKERS, epochs=1, seed=seed, probe=False)
+        workers = 0 if self.kind == "baseline" else WORKERS
+        return TrialSpec("accuracy" if self.evaluate else "timing", workers, 1, epochs=1, seed=seed, probe=False)
 
 
-def configurations(groups: Collection[str], number: int) -> tuple[Configuration, ...]:
+def configurations(groups: Collection[str], number: int, skipped: Collection[str] = ()) -> tuple[Configuration, ...]:
     """Every configuration of a round once, in the order of this round.
 
     The order is a cyclic rotation, as in the suite's rounds; what is compared with each other is close together.
+    Round 0 is the peers', each tested at its end: that would count to its job clock.
 
     Args:
         groups: of GROUPS.
         number: of the round, from 1.
+        skipped: names of configurations that cannot run here.
     """
     larger = LARGER_BATCHES[(number - 1) % len(LARGER_BATCHES)]
     wanted = (
         (Configuration("copies"), {"ray"}),
-        (Configuration("workers"), {"ray", "noray"}),
+        (Configuration("workers"), {"ray", "noray", "peers"}),
+        (Configuration("tensorflow"), {"peers"}),
+        (Configuration("mpi"), {"peers"}),
         (Configuration("ranks"), {"noray"}),
-        (Configuration("baseline"), {"ray", "noray", "variants"}),
-        *((Configuration("variant", variant=name), {"variants"}) for name in VARIANTS),
+        (Configuration("baseline"), {"ray", "noray", "variants", "peers"}),
+        (Configuration("variant", variant=RAY_FIT), {"peers"}),
+        (Configuration("variant", variant=TF_KERAS_FIT), {"peers", "variants"}),
+        (Configuration("variant", variant=KERAS_FIT), {"peers", "variants"}),
+        *((Configuration("variant", variant=name), {"variants"}) for name in list(VARIANTS)[2:]),
+        (Configuration("variant", variant=TORCH), {"peers"}),
+        (Configuration("variant", variant=TORCH_DDP), {"peers"}),
         (Configuration("baseline", larger), {"batches"}),
         (Configuration("workers", larger), {"batches"}),
         (Configuration("copies", larger), {"batches"}),
     )
-    trials = [configuration for configuration, users in wanted if users & set(groups)]
+    trials = [
+        configuration for configuration, users in wanted if users & set(groups) and configuration.name not in skipped
+    ]
+    if number == 0:
+        alike = [trial for trial in trials if trial.batch_size == BATCH and trial.kind not in ("copies", "ranks")]
+        return tuple(replace(trial, evaluate=True) for trial in alike)
     return rotated(trials, number)
 
 
@@ -104,12 +152,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class VariantTrial:
-    """A trial of a variant."""
+    """A trial of a script, with the job clock; None where an older bench kept none."""
 
     configuration: Configuration
     round: int
     result: VariantResult
     noise: Noise
+    job_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -139,9 +188,10 @@ class Bench:
         planned: clean rounds that were asked for.
         host: where it ran.
         trials: of the trainer, in the order in which they ran.
-        variants: trials of the variants, likewise.
+        variants: trials of the scripts, likewise.
         set_aside: rounds that do not count, and why.
         seconds: that it took so far.
+        skipped: names of configurations whose packages are not installed.
     """
 
     command: str
@@ -152,6 +202,7 @@ class Bench:
     variants: tuple[VariantTrial, ...]
     set_aside: dict[str, str]
     seconds: float
+    skipped: tuple[str, ...] = ()
 
     def measured(self, configuration: Configuration) -> dict[int, Measurement]:
         """Clean trials of the trainer with this configuration, by round."""

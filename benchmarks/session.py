@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks import without_ray
-from benchmarks.rounds import VARIANTS, Bench, Configuration, Trial, VariantTrial, configurations
+from benchmarks.rounds import SCRIPTS, Bench, Configuration, Trial, VariantTrial, configurations
 from benchmarks.targets import prove
 from benchmarks.variants import common
 from fixtures.analysis.measurement import Measurement
@@ -44,7 +44,10 @@ class Trials:
         self, provider: Provider, cluster: Cluster, jobs: JobsClient, display: Display, environ: Mapping[str, str]
     ) -> None:
         self._cluster, self._environ = cluster, environ
-        self._runner = TrialRunner(provider, cluster, jobs, display, cpus=CPUS, collective="auto")
+        self._runner, self._tensorflow = (
+            TrialRunner(provider, cluster, jobs, display, cpus=CPUS, collective=collective)
+            for collective in ("auto", "tensorflow")
+        )
 
     def run(
         self, configuration: Configuration, seed: int, number: int, where: str, expected: float | None
@@ -52,10 +55,11 @@ class Trials:
         """One trial. Raises InfraError or MissingResultError as TrialRunner does."""
         if configuration.kind == "variant":
             return self._variant(configuration, seed, number, where, expected)
-        if configuration.kind == "ranks":
+        if configuration.kind in ("ranks", "mpi"):
             return Trial(configuration, self._ranks(configuration, seed, number, where, expected))
+        runner = self._tensorflow if configuration.kind == "tensorflow" else self._runner
         spec = configuration.spec(seed)
-        return Trial(configuration, self._runner.trial(spec, configuration.batch_size, number, where, expected))
+        return Trial(configuration, runner.trial(spec, configuration.batch_size, number, where, expected))
 
     def _ranks(
         self, configuration: Configuration, seed: int, number: int, where: str, expected: float | None
@@ -63,8 +67,9 @@ class Trials:
         spec, began = configuration.spec(seed), time.time()
 
         def work(poll: Callable[[], None]) -> TrialResult:
+            start = without_ray.start_by_mpi if configuration.kind == "mpi" else without_ray.start_each
             size = configuration.batch_size
-            return without_ray.run(spec, size, self._environ, on_poll=poll, deadline_seconds=DEADLINE_SECONDS)
+            return without_ray.run(spec, size, self._environ, start, on_poll=poll, deadline_seconds=DEADLINE_SECONDS)
 
         result, noise = self._runner.watched(configuration.name, where, expected, work)
         return Measurement(spec, number, result, began, began, time.time(), noise)
@@ -72,16 +77,20 @@ class Trials:
     def _variant(
         self, configuration: Configuration, seed: int, number: int, where: str, expected: float | None
     ) -> VariantTrial:
-        module, keras = VARIANTS[configuration.variant]
-        # A job on a worker node, as the baseline is: the same core, environment and priority.
+        script = SCRIPTS[configuration.variant]
+        # A job on a worker node, as the baseline is: the same core, environment and priority. With workers it only
+        # waits for them, as the driver of the workers does.
         command = ["env", f"PYTHONPATH={os.pathsep.join(map(str, (ROOT, IMAGE)))}", self._cluster.python]
-        command += ["-m", f"benchmarks.variants.{module}", "--keras", keras, "--threads", str(CPUS)]
+        command += ["-m", f"benchmarks.variants.{script.module}", "--keras", script.package, "--threads", str(CPUS)]
         command += ["--batch-size", str(configuration.batch_size), "--seed", str(seed), "--data", self._cluster.data]
+        command += ["--workers", str(script.workers), *(["--evaluate"] if configuration.evaluate else [])]
+        cpus = 0 if script.workers else CPUS
         job, noise = self._runner.job(
-            configuration.name, command, where, expected, DEADLINE_SECONDS, cpus=CPUS, marker=common.MARKER
+            configuration.name, command, where, expected, DEADLINE_SECONDS, cpus=cpus, marker=common.MARKER
         )
         try:
-            return VariantTrial(configuration, number, common.decode(job.log), noise)
+            result = common.decode(job.log)
+            return VariantTrial(configuration, number, result, noise, job.ended_at - job.submitted_at)
         except BrokenResultError as error:
             raise MissingResultError(f"{configuration.name}: {error}.", see="result-incomplete") from error
 
@@ -110,12 +119,15 @@ class Session:
     def run(self) -> None:
         """Round after round; one that was disturbed is repeated, a third of those planned at most.
 
+        The peers' round 0 comes first; what it measures, accuracy, needs no quiet machine.
+
         Raises:
             UnequalWorkError: a trial did other work than its round's baseline.
             MissingResultError: a trial handed over too little.
             InfraError: two rounds in a row were lost.
         """
-        number = done = lost = 0
+        done = lost = 0
+        number = -1 if "peers" in self.bench.groups else 0
         repeats = max_repeats(self.bench.planned)
         while done < self.bench.planned:
             number += 1
@@ -131,9 +143,12 @@ class Session:
                 self._set_aside(number, why)
             else:
                 self._save()
-                self._display.line(f"round {done + 1}/{self.bench.planned}: {self._seconds(number)}")
+                place = f"round {done + 1}/{self.bench.planned}" if number else "accuracy"
+                self._display.line(f"{place}: {self._seconds(number)}")
             if lost > 1:
                 raise InfraError(f"Two rounds in a row were lost. {why}", "Run again when the machine is quiet.")
+            if number == 0:
+                continue
             if why and repeats:
                 repeats -= 1
             else:
@@ -146,12 +161,12 @@ class Session:
 
     def _round(self, number: int, done: int) -> str:
         """Measure and prove a round; why it is to be set aside, empty when it is not."""
-        planned, wanted = self.bench.planned, configurations(self.bench.groups, number)
+        planned, wanted = self.bench.planned, self._wanted(number)
         ended: list[Trial | VariantTrial] = []
         try:
             for position, configuration in enumerate(wanted):
                 ahead = (*wanted[position:], *wanted * (planned - done - 1))
-                where = f"round {done + 1}/{planned}, {position + 1}/{len(wanted)}"
+                where = f"{f'round {done + 1}/{planned}' if number else 'accuracy'}, {position + 1}/{len(wanted)}"
                 began = time.monotonic()
                 trial = self._trials.run(configuration, self._seed + number, number, where, self._expected(ahead))
                 self._took.setdefault(configuration.name, []).append(time.monotonic() - began)
@@ -169,14 +184,20 @@ class Session:
                 seconds=time.monotonic() - self._began,
             )
         prove(new, self._spread)
+        if number == 0:
+            return ""
         noises = [(trial.configuration, trial.measurement.noise) for trial in new.trials]
         noises += [(trial.configuration, trial.noise) for trial in new.variants]
         return "; ".join(sorted({f"{configuration.name}: {noise.why}" for configuration, noise in noises if noise.why}))
 
+    def _wanted(self, number: int) -> tuple[Configuration, ...]:
+        return configurations(self.bench.groups, number, self.bench.skipped)
+
     def _seconds(self, number: int) -> str:
         """What a round measured, on one line."""
-        wanted = configurations(self.bench.groups, number)
-        return ", ".join(f"{trained.name} {self.bench.timed(trained)[number]:.2f} s" for trained in wanted)
+        return ", ".join(
+            f"{trained.name} {self.bench.timed(trained)[number]:.2f} s" for trained in self._wanted(number)
+        )
 
     def _expected(self, ahead: Sequence[Configuration]) -> float | None:
         """Seconds that these will take, by the medians so far; None when nothing ended yet."""

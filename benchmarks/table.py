@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers import Row
 from benchmarks.rounds import Bench
-from benchmarks.targets import Fact, Finding, Outcome
-from fixtures.analysis.speedup import Interval
+from benchmarks.targets import LEVEL, Fact, Finding, Outcome
+from fixtures.analysis.speedup import Interval, Ratios
 
 COLOURS = {Outcome.MET: "green", Outcome.MISSED: "red", Outcome.NOT_SHOWN: "yellow"}
 WIDTH = 120
 
 
-def render(bench: Bench, findings: Iterable[Finding], facts: Iterable[Fact], *, colour: bool = False) -> str:
-    """Targets, the figures beside them, rounds set aside, machine and versions."""
+def render(
+    bench: Bench, findings: Iterable[Finding], facts: Iterable[Fact], rows: Sequence[Row] = (), *, colour: bool = False
+) -> str:
+    """Targets, the figures beside them, the peers, rounds set aside, machine and versions."""
     console = Console(
         file=io.StringIO(),
         width=WIDTH,
@@ -39,6 +43,12 @@ def render(bench: Bench, findings: Iterable[Finding], facts: Iterable[Fact], *, 
     for fact in facts:
         beside.add_row(fact.what, *_numbers(fact.figure, fact.interval, fact.rounds, fact.unit))
     console.print(targets, beside)
+    if rows:
+        console.print(_peers(rows))
+        for row in rows:
+            console.print(f"{row.name}: {row.shows} Work: {row.work}", markup=False)
+    for name in bench.skipped:
+        console.print(f"skipped, not installed: {name}", markup=False)
     for number, why in bench.set_aside.items():
         console.print(f"round {number} set aside: {why}", markup=False)
     host = bench.host
@@ -47,6 +57,30 @@ def render(bench: Bench, findings: Iterable[Finding], facts: Iterable[Fact], *, 
     console.print(f"{bench.command}: {bench.seconds / 60:.0f} minutes, {bench.planned} rounds planned", markup=False)
     output = console.file
     return output.getvalue() if isinstance(output, io.StringIO) else ""
+
+
+def _peers(rows: Iterable[Row]) -> Table:
+    """In Markdown, for docs/PERFORMANCE.md."""
+    table = Table(box=MARKDOWN, title="Peers: speedup over their own single process, and over the baseline")
+    table.add_column("peer", no_wrap=True)
+    for name in ("epoch", "over its own", "over ours", "accuracy", "the rest"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.seconds.estimate:.2f} s",
+            *(_ratio(ratios) for ratios in (row.own, row.ours)),
+            "-" if row.accuracy is None else f"{row.accuracy:.4f}",
+            "-" if row.around is None else f"{row.around:.1f} s",
+        )
+    return table
+
+
+def _ratio(ratios: Ratios | None) -> str:
+    if ratios is None:
+        return "-"
+    ends = ratios.interval(LEVEL) if ratios.rounds > 1 else None
+    return f"{ratios.estimate:.2f}" + (f" ({ends.low:.2f} to {ends.high:.2f})" if ends else "")
 
 
 def _numbers(figure: float | None, interval: Interval | None, rounds: int, unit: str) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from statistics import fmean
 
-from benchmarks.rounds import BATCH, LARGER_BATCHES, VARIANTS, WORKERS, Bench, Configuration, VariantTrial
+from benchmarks.rounds import BATCH, KERAS_FIT, LARGER_BATCHES, VARIANTS, WORKERS, Bench, Configuration, VariantTrial
 from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.speedup import Ceiling, Interval, Ratios, Share, Speedup, geometric_mean, mean_interval
 from fixtures.analysis.work import Spread, prove_alone, prove_same_work
@@ -15,7 +15,6 @@ from fixtures.errors import MissingResultError, UnequalWorkError
 from trainer import schedule
 
 LEVEL = 0.95
-KERAS_FIT = "Keras 3 fit"
 
 
 class Outcome(Enum):
@@ -127,7 +126,7 @@ def facts(bench: Bench) -> tuple[Fact, ...]:
         if ratios := ratio(bench, Configuration("variant", variant=name), baseline):
             measured.append(_fact(f"T({name}) / T(baseline)", ratios))
     ran = [trial.configuration for trial in bench.trials] + [trial.configuration for trial in bench.variants]
-    for configuration in dict.fromkeys(ran):
+    for configuration in dict.fromkeys(trained for trained in ran if not trained.evaluate):
         if seconds := list(bench.timed(configuration).values()):
             measured.append(_fact(f"T({configuration.name})", Ratios(1, tuple(seconds)), "s"))
     return tuple(measured)
@@ -174,6 +173,8 @@ def overheads(trials: Mapping[int, Measurement]) -> list[float]:
 def prove(bench: Bench, spread: Spread) -> None:
     """Every trial did the work of its round's baseline, also in rounds that were set aside.
 
+    What the proof says of a peer's script stands in the table of peers, and ends nothing.
+
     Raises:
         UnequalWorkError: names the first difference.
         MissingResultError: a trial lacks a figure that the proof needs.
@@ -186,7 +187,8 @@ def prove(bench: Bench, spread: Spread) -> None:
     for trial in bench.trials:
         _prove_trial(trial.configuration, trial.measurement, baselines, spread)
     for variant in bench.variants:
-        if baseline := baselines.get((variant.round, variant.configuration.batch_size)):
+        baseline = baselines.get((variant.round, variant.configuration.batch_size))
+        if baseline and variant.configuration.variant in VARIANTS:
             prove_variant(variant, baseline, spread)
 
 

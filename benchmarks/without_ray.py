@@ -1,4 +1,4 @@
-"""The ranks of a trial as plain processes: what Ray Train's workers are compared with.
+"""The ranks of a trial as plain processes, or started by MPI: what Ray Train's workers are compared with.
 
 They get what the cluster's workers get, without the cluster: environment, core, priority, collective.
 """
@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,12 +25,30 @@ from trainer.result import BrokenResultError, TrialResult, decode
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_SECONDS = 1.0
+MPIEXEC = Path(sys.executable).with_name("mpiexec")
+
+Start = Callable[[Sequence[Sequence[str]]], Sequence[Sequence[str]]]
+"""From the command of each rank to those that are to be started."""
+
+
+def start_each(ranks: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Start each rank by itself."""
+    return ranks
+
+
+def start_by_mpi(ranks: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
+    """Let MPI's launcher start all of them; they take their core themselves, as the others do."""
+    command = [str(MPIEXEC), "-bind-to", "none"]
+    for number, rank in enumerate(ranks):
+        command += [*([":"] if number else []), "-n", "1", *rank]
+    return [command]
 
 
 def run(
     spec: TrialSpec,
     batch_size: int,
     environ: Mapping[str, str],
+    start: Start = start_each,
     *,
     on_poll: Callable[[], None],
     deadline_seconds: float,
@@ -41,6 +59,7 @@ def run(
         spec: what to do.
         batch_size: global, divided among the ranks.
         environ: the environment from which the few variables are taken that training gets.
+        start: who starts the ranks.
         on_poll: called about once a second while they train.
         deadline_seconds: after this they are ended.
 
@@ -59,20 +78,24 @@ def run(
             "TMPDIR": folder,
             "OMP_NUM_THREADS": "1",  # as Ray sets it for a worker with one CPU
         }
-        started = []
+        ranks = []
         for rank in range(spec.workers):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": rank}}
-            command = [sys.executable, "-m", "benchmarks.rank", "--rank", str(rank), "--workers", str(spec.workers)]
+            command = ["env", f"TF_CONFIG={json.dumps(task)}", sys.executable, "-m", "benchmarks.rank"]
+            command += ["--rank", str(rank), "--workers", str(spec.workers)]
             command += ["--epochs", str(spec.epochs), "--seed", str(spec.seed), "--batch-size", str(batch_size)]
             command += ["--data", str(IMAGE / "data" / "mnist.npz")]
             command += ["--core", str(cores[rank % len(cores)])] if cores else []
+            ranks.append([*command, *(["--evaluate"] if spec.kind == "accuracy" else [])])
+        started = []
+        for number, wanted in enumerate(start(ranks)):
             process = subprocess.Popen(
-                command,
+                wanted,
                 cwd=scratch,
-                env={**common, "TF_CONFIG": json.dumps(task)},
+                env=common,
                 stdin=subprocess.DEVNULL,
-                stdout=stack.enter_context(_log(scratch, rank).open("wb")),
-                stderr=stack.enter_context((scratch / f"{rank}.err").open("wb")),
+                stdout=stack.enter_context(_log(scratch, number).open("wb")),
+                stderr=stack.enter_context((scratch / f"{number}.err").open("wb")),
             )
             stack.callback(_end, process)
             started.append(process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.variants.common import LEARNING_RATE, Options, Timed, main, network
@@ -23,7 +24,7 @@ def train(keras: Any, images: Any, labels: Any, options: Options) -> tuple[Timed
     fit(options.batch_size)
     started = time.perf_counter()
     mean = fit(options.samples)
-    return Timed(time.perf_counter() - started, mean), model.optimizer
+    return Timed(time.perf_counter() - started, mean), SimpleNamespace(model=model, optimizer=model.optimizer)
 
 
 if __name__ == "__main__":

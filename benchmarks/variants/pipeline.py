@@ -30,7 +30,7 @@ def train(keras: Any, images: Any, labels: Any, options: Options) -> tuple[Timed
 
     epoch = tf.function(graph)
     epoch(iter(dataset), tf.constant(1))
-    return timed(lambda: epoch(iter(dataset), tf.constant(options.updates))), learner.optimizer
+    return timed(lambda: epoch(iter(dataset), tf.constant(options.updates))), learner
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def train(keras: Any, images: Any, labels: Any, options: Options) -> tuple[Timed
 
     step = tf.function(lambda samples: learner.update(*(tf.gather(each, samples) for each in on_device)))
     step(order[0])
-    return timed(lambda: tf.stack([step(samples) for samples in order])), learner.optimizer
+    return timed(lambda: tf.stack([step(samples) for samples in order])), learner
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def train(keras: Any, images: Any, labels: Any, options: Options) -> tuple[Timed
 
     epoch = tf.function(graph, input_signature=[tf.TensorSpec((None, options.batch_size), tf.int32)])
     epoch(order[:1])
-    return timed(lambda: epoch(order)), learner.optimizer
+    return timed(lambda: epoch(order)), learner
 
 
 if __name__ == "__main__":

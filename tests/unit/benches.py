@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from benchmarks.rounds import GROUPS, VARIANTS, Bench, Configuration, Host, Trial, VariantTrial, configurations
+from benchmarks.rounds import GROUPS, SCRIPTS, Bench, Configuration, Host, Trial, VariantTrial, configurations
 from benchmarks.variants.common import VariantResult
 from tests.unit.trials import LOSSES, MEANS, QUIET, measurement
 from trainer import schedule
 
 HOST = Host("A CPU", 2, 8.0, "Linux 6")
-SECONDS = {"baseline": 10.0, "workers": 5.0, "copies": 10.0, "ranks": 5.0, "variant": 12.0}
+SECONDS = {
+    "baseline": 10.0,
+    "workers": 5.0,
+    "copies": 10.0,
+    "ranks": 5.0,
+    "tensorflow": 6.0,
+    "mpi": 5.0,
+    "variant": 12.0,
+}
 
 Clock = Callable[[Configuration, int], float]
 
@@ -24,24 +32,26 @@ def steady(configuration: Configuration, number: int) -> float:
 def variant_trial(
     configuration: Configuration, number: int, seconds: float = 12.0, loss: float = LOSSES[0]
 ) -> VariantTrial:
-    module, keras = VARIANTS[configuration.variant]
-    updates = schedule.updates_per_epoch(configuration.batch_size)
+    script = SCRIPTS[configuration.variant]
+    size = configuration.batch_size * (script.workers if script.module == "ray_fit" else 1)
+    updates = schedule.updates_per_epoch(size)
     result = VariantResult(
-        variant=module,
-        keras=keras,
-        batch_size=configuration.batch_size,
+        variant=script.module,
+        keras=script.package,
+        batch_size=size,
         seed=1 + number,
         seconds=seconds,
         updates=updates,
-        samples=updates * configuration.batch_size,
+        samples=updates * size,
         loss=loss,
         intra_threads=MEANS.intra_threads,
         inter_threads=MEANS.inter_threads,
         cores=MEANS.cores,
         niceness=MEANS.niceness,
-        versions={"tensorflow": "2.21.0", keras: "3.15.1", "python": "3.11.7"},
+        versions={"tensorflow": "2.21.0", script.package: "3.15.1", "python": "3.11.7"},
+        accuracy=0.98 if configuration.evaluate else None,
     )
-    return VariantTrial(configuration, number, result, QUIET)
+    return VariantTrial(configuration, number, result, QUIET, job_seconds=seconds + 7)
 
 
 def trial(configuration: Configuration, number: int, seconds: float) -> Trial:

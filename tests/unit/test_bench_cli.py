@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench, rank
-from benchmarks.rounds import GROUPS, VARIANTS, Host
+from benchmarks.rounds import GROUPS, SCRIPTS, configurations
 from benchmarks.variants import common
 from tests.unit import benches
 from trainer.result import BrokenResultError
@@ -44,18 +44,24 @@ def parse_rank(arguments: Sequence[str]) -> object:
 @pytest.mark.parametrize(
     ("parse", "arguments", "why"),
     [
-        (bench.parse, "--only speed", "--only='speed': expected some of ray,noray,variants,batches, each once"),
-        (bench.parse, "--only ray,ray", "--only='ray,ray': expected some of ray,noray,variants,batches, each once"),
+        (bench.parse, "--only speed", "--only='speed': expected some of ray,noray,variants,batches,peers, each once"),
+        (
+            bench.parse,
+            "--only ray,ray",
+            "--only='ray,ray': expected some of ray,noray,variants,batches,peers, each once",
+        ),
         (bench.parse, "--only=", "--only='': expected some of"),
         (bench.parse, "--rounds 0", "--rounds=0: expected a whole number from 1 to 1,000"),
         (bench.parse, "--seed -1", "--seed=-1: expected a whole number from 0 to 1,000,000,000"),
         (bench.parse, "--report nowhere.json", "--report='nowhere.json': expected a file that a bench wrote"),
         (bench.parse, "--out .", "--out='.': expected a file, this is a folder"),
+        (bench.parse, "--chart .", "--chart='.': expected a file, this is a folder"),
         (common.parse, "--batch-size 0", "--batch-size 0: expected 1 to 60000"),
         (common.parse, "--updates 469", "--updates 469: expected 1 to 468, an epoch at batch 128"),
         (common.parse, "--updates 0", "--updates 0: expected 1 to 468"),
         (common.parse, "--threads 0", "--threads 0: expected at least 1"),
         (common.parse, "--keras keras2", "invalid choice: 'keras2'"),
+        (common.parse, "--workers -1", "--workers -1: expected 0 or more"),
         (parse_rank, "--rank 2", "--rank 2: expected 0 to 1, one less than --workers"),
         (parse_rank, "--rank 0 --batch-size 127", "--batch-size 127 cannot be divided among --workers 2"),
     ],
@@ -73,7 +79,9 @@ def test_bench_variant_and_rank_refuse_in_one_sentence(
 def test_every_variant_has_its_script() -> None:
     folder = Path(common.__file__).parent
 
-    assert all((folder / f"{module}.py").is_file() and keras in common.KERAS for module, keras in VARIANTS.values())
+    for script in SCRIPTS.values():
+        assert (folder / f"{script.module}.py").is_file()
+        assert script.package in common.KERAS
 
 
 def test_what_a_variant_handed_back_is_found_among_what_keras_prints() -> None:
@@ -119,15 +127,24 @@ def test_a_report_of_a_damaged_file_names_what_is_missing(tmp_path: Path, capsys
     assert capsys.readouterr().err.startswith("Bench.command is missing from the result.")
 
 
-def test_a_variant_whose_package_is_missing_is_said_before_anything_starts(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("absent", "skipped"),
+    [
+        ("torch", {"PyTorch": "torch", "2 workers, PyTorch DDP": "torch"}),
+        ("tf_keras", {"tf-keras fit": "tf_keras", "2 workers, Ray Train and fit": "tf_keras"}),
+        ("mpiexec", {"2 ranks started by MPI": "MPI's launcher"}),
+    ],
+)
+def test_what_is_not_installed_is_skipped_with_one_sentence(
+    absent: str, skipped: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "read_host", lambda: Host("a processor", 2, 24.0, "Linux"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "tf_keras" else name)
-    monkeypatch.setattr(bench, "LocalProvider", None)
+    (tmp_path / "mpiexec").touch()
+    monkeypatch.setattr("benchmarks.without_ray.MPIEXEC", tmp_path / ("none" if absent == "mpiexec" else "mpiexec"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == absent else name)
+    lines: list[str] = []
 
-    assert bench.main([]) == 1
-
-    assert capsys.readouterr().err == (
-        "The variants need tf_keras, which is not installed. `make bench` installs it.\n"
-    )
+    assert set(bench.find_missing(configurations(("peers",), 1), lines.append)) == set(skipped)
+    assert set(lines) == {
+        f"skipped: {name} needs {need}, which is not installed; `make bench` installs it"
+        for name, need in skipped.items()
+    }

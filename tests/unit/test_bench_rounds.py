@@ -7,16 +7,16 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.rounds import BATCH, GROUPS, VARIANTS, Bench, Configuration, configurations
+from benchmarks.rounds import BATCH, GROUPS, SCRIPTS, VARIANTS, Bench, Configuration, configurations
 from fixtures.errors import MissingResultError
 from tests.unit.benches import bench
 
 
 def test_every_configuration_runs_once_in_a_round() -> None:
-    names = [each.name for each in configurations(GROUPS, 1)]
+    names = [trained.name for trained in configurations(GROUPS, 1)]
 
-    assert len(set(names)) == len(names) == 4 + len(VARIANTS) + 3
-    assert {"baseline", "2 workers", "2 copies", "2 ranks without Ray", "Keras 3 fit"} <= set(names)
+    assert len(set(names)) == len(names) == 6 + len(SCRIPTS) + 3
+    assert {"baseline", "2 workers", "2 copies", "2 ranks without Ray", "2 ranks started by MPI"} <= set(names)
 
 
 def test_the_order_rotates_by_one_from_round_to_round() -> None:
@@ -27,7 +27,7 @@ def test_the_order_rotates_by_one_from_round_to_round() -> None:
 
 
 def test_batch_256_runs_in_odd_rounds_and_512_in_even_ones() -> None:
-    sizes = [{each.batch_size for each in configurations(("batches",), number)} for number in (1, 2, 3)]
+    sizes = [{trained.batch_size for trained in configurations(("batches",), number)} for number in (1, 2, 3)]
 
     assert sizes == [{256}, {512}, {256}]
 
@@ -40,12 +40,28 @@ def test_batch_256_runs_in_odd_rounds_and_512_in_even_ones() -> None:
         (("variants",), {"baseline": 1, "variant": len(VARIANTS)}),
         (("batches",), {"baseline": 1, "workers": 1, "copies": 1}),
         (("ray", "noray"), {"baseline": 1, "workers": 1, "copies": 1, "ranks": 1}),
+        (("peers",), {"baseline": 1, "workers": 1, "tensorflow": 1, "mpi": 1, "variant": 5}),
     ],
 )
 def test_a_group_runs_what_it_compares_and_the_baseline_that_its_work_is_proven_against(
     groups: tuple[str, ...], kinds: dict[str, int]
 ) -> None:
-    assert Counter(each.kind for each in configurations(groups, 1)) == kinds
+    assert Counter(trained.kind for trained in configurations(groups, 1)) == kinds
+
+
+def test_round_0_tests_what_every_peer_learnt_and_nothing_else_is_tested() -> None:
+    evaluated = configurations(GROUPS, 0)
+
+    assert {trained.kind for trained in evaluated} == {"baseline", "workers", "tensorflow", "mpi", "variant"}
+    assert {trained.spec(1).kind for trained in evaluated if trained.kind != "variant"} == {"accuracy"}
+    assert all(trained.evaluate for trained in evaluated)
+    assert not any(trained.evaluate for trained in configurations(GROUPS, 1))
+
+
+def test_what_is_skipped_runs_in_no_round() -> None:
+    every = {trained.name for trained in configurations(("peers",), 1)}
+
+    assert {trained.name for trained in configurations(("peers",), 1, ("PyTorch",))} == every - {"PyTorch"}
 
 
 def test_ranks_without_ray_and_workers_have_the_same_work() -> None:

@@ -105,6 +105,18 @@ def test_the_measurements_are_on_disk_after_each_round(tmp_path: Path) -> None:
     assert [each.name for each in out.parent.iterdir()] == ["bench.json"]
 
 
+def test_the_peers_are_tested_once_before_the_first_round_and_noise_sets_nothing_aside_there(tmp_path: Path) -> None:
+    lines: list[str] = []
+    running = session(FakeTrials(disturbed(0)), tmp_path / "bench.json", 1, ("peers",), lines)
+
+    running.run()
+
+    evaluated = [trial.configuration.name for trial in running.bench.variants if trial.round == 0]
+    assert "PyTorch, evaluated" in evaluated
+    assert running.bench.set_aside == {}
+    assert any("accuracy: 2 workers, evaluated 5.00 s" in line for line in lines)
+
+
 def test_a_disturbed_round_is_set_aside_whole_and_repeated(tmp_path: Path) -> None:
     lines: list[str] = []
     running = session(FakeTrials(disturbed(2)), tmp_path / "bench.json", lines=lines)

@@ -96,7 +96,7 @@ def test_without_any_target_nothing_is_met() -> None:
     assert not all_met(())
 
 
-@pytest.mark.parametrize(("group", "count"), [("ray", 3), ("batches", 2), ("variants", 2), ("noray", 1)])
+@pytest.mark.parametrize(("group", "count"), [("ray", 3), ("batches", 2), ("variants", 2), ("noray", 1), ("peers", 0)])
 def test_only_the_targets_of_the_groups_that_ran_are_judged(group: str, count: int) -> None:
     assert len(judge(bench(2, (group,)))) == count
 
