@@ -63,10 +63,10 @@ def bench(rounds: int, groups: Collection[str] = GROUPS, clock: Clock = steady, 
     trials: list[Trial] = []
     variants: list[VariantTrial] = []
     for number in range(1, rounds + 1):
-        for each in configurations(groups, number):
-            if each.kind == "variant":
-                variants.append(variant_trial(each, number, clock(each, number)))
+        for trained in configurations(groups, number):
+            if trained.kind == "variant":
+                variants.append(variant_trial(trained, number, clock(trained, number)))
             else:
-                trials.append(trial(each, number, clock(each, number)))
+                trials.append(trial(trained, number, clock(trained, number)))
     made = Bench("make bench", tuple(groups), rounds, HOST, tuple(trials), tuple(variants), {}, 60.0)
     return replace(made, **changes)  # type: ignore[arg-type]

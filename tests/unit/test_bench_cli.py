@@ -18,17 +18,17 @@ LINE += '"samples": 59904, "loss": 0.3, "intra_threads": 1, "inter_threads": 1, 
 LINE += '"versions": {"keras": "3.15.1"}}'
 
 
-def test_the_bench_runs_everything_in_16_rounds_unless_told_otherwise() -> None:
-    options = bench.parse([])
+@pytest.mark.parametrize(
+    ("arguments", "rounds", "groups"),
+    [("", 16, GROUPS), ("--only noray,variants --rounds 2", 2, ("noray", "variants"))],
+)
+def test_the_bench_runs_everything_in_16_rounds_unless_told_otherwise(
+    arguments: str, rounds: int, groups: tuple[str, ...]
+) -> None:
+    options = bench.parse(arguments.split())
 
-    assert (options.rounds, options.only, options.report) == (16, GROUPS, None)
+    assert (options.rounds, options.only, options.report, options.chart) == (rounds, groups, None, None)
     assert options.out.parts[-3:] == ("reports", "bench", "bench.json")
-
-
-def test_groups_and_rounds_can_be_chosen() -> None:
-    options = bench.parse(["--only", "noray,variants", "--rounds", "2"])
-
-    assert (options.only, options.rounds) == (("noray", "variants"), 2)
 
 
 def test_a_variant_trains_one_epoch_with_one_thread_unless_told_otherwise() -> None:

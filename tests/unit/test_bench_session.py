@@ -102,7 +102,7 @@ def test_the_measurements_are_on_disk_after_each_round(tmp_path: Path) -> None:
 
     assert seen == [0] * 9 + [3] * 9
     assert read(out) == running.bench
-    assert [each.name for each in out.parent.iterdir()] == ["bench.json"]
+    assert [file.name for file in out.parent.iterdir()] == ["bench.json"]
 
 
 def test_the_peers_are_tested_once_before_the_first_round_and_noise_sets_nothing_aside_there(tmp_path: Path) -> None:
@@ -117,32 +117,26 @@ def test_the_peers_are_tested_once_before_the_first_round_and_noise_sets_nothing
     assert any("accuracy: 2 workers, evaluated 5.00 s" in line for line in lines)
 
 
-def test_a_disturbed_round_is_set_aside_whole_and_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "why", "clean"),
+    [
+        (disturbed(2), {"2": WHY}, {1, 3, 4}),
+        (failing(InfraError("A rank was lost."), 1), {"1": "A rank was lost."}, {2, 3, 4}),
+        (disturbed(*range(1, 20)), dict.fromkeys("1234", WHY), set()),  # a third of the rounds is repeated at most
+    ],
+)
+def test_a_disturbed_or_lost_round_is_set_aside_whole_and_repeated(
+    change: Change, why: dict[str, str], clean: set[int], tmp_path: Path
+) -> None:
     lines: list[str] = []
-    running = session(FakeTrials(disturbed(2)), tmp_path / "bench.json", lines=lines)
+    running = session(FakeTrials(change), tmp_path / "bench.json", lines=lines)
 
     running.run()
 
-    assert running.bench.set_aside == {"2": WHY}
-    assert set(running.bench.timed(Configuration("baseline"))) == {1, 3, 4}
-    assert any(f"round 2 is set aside: {WHY}" in line for line in lines)
-
-
-def test_a_third_of_the_rounds_is_repeated_at_most(tmp_path: Path) -> None:
-    running = session(FakeTrials(disturbed(*range(1, 20))), tmp_path / "bench.json")
-
-    running.run()
-
-    assert list(running.bench.set_aside) == ["1", "2", "3", "4"]
-
-
-def test_a_round_that_the_machine_lost_is_set_aside_and_the_next_one_runs(tmp_path: Path) -> None:
-    running = session(FakeTrials(failing(InfraError("A rank was lost."), 1)), tmp_path / "bench.json")
-
-    running.run()
-
-    assert running.bench.set_aside == {"1": "A rank was lost."}
-    assert set(running.bench.timed(Configuration("workers"))) == {2, 3, 4}
+    assert running.bench.set_aside == why
+    assert set(running.bench.timed(Configuration("baseline"))) == clean
+    for number, cause in why.items():
+        assert any(f"round {number} is set aside: {cause}" in line for line in lines)
 
 
 def test_two_lost_rounds_in_a_row_end_the_bench(tmp_path: Path) -> None:
@@ -176,20 +170,13 @@ def test_work_that_is_not_the_same_ends_the_bench(tmp_path: Path, monkeypatch: p
     assert list(read(tmp_path / "bench.json").set_aside) == ["1"]
 
 
-def test_the_time_left_is_known_as_soon_as_a_trial_has_ended(tmp_path: Path) -> None:
-    trials = FakeTrials()
+def test_people_see_the_time_left_once_a_trial_has_ended_and_what_each_round_measured(tmp_path: Path) -> None:
+    trials, lines = FakeTrials(), list[str]()
 
-    session(trials, tmp_path / "bench.json", rounds=1).run()
+    session(trials, tmp_path / "bench.json", rounds=1, lines=lines).run()
 
     assert trials.expected[0] is None
     assert None not in trials.expected[1:]
-
-
-def test_people_see_what_each_round_measured(tmp_path: Path) -> None:
-    lines: list[str] = []
-
-    session(FakeTrials(), tmp_path / "bench.json", rounds=1, lines=lines).run()
-
     assert lines[-1].endswith("round 1/1: 2 copies 10.00 s, 2 workers 5.00 s, baseline 10.00 s\n")
 
 

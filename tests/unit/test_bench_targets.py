@@ -21,8 +21,8 @@ def ratios(*values: float) -> Ratios:
 
 
 def outcome(made: Bench, what: str) -> Outcome:
-    (found,) = [each for each in judge(made) if each.what.startswith(what)]
-    return found.outcome
+    (finding,) = [finding for finding in judge(made) if finding.what.startswith(what)]
+    return finding.outcome
 
 
 # One target
@@ -78,7 +78,7 @@ def test_the_interval_of_a_mean_is_students() -> None:
 def test_a_bench_that_reaches_everything_but_the_overhead_says_so() -> None:
     made = bench(6)  # the jobs of these trials last 6 s longer than their training
 
-    assert {each.what: each.outcome for each in judge(made)} == {
+    assert {finding.what: finding.outcome for finding in judge(made)} == {
         "share of the ceiling, batch 128": Outcome.MET,
         "share of the ceiling, batch 256": Outcome.MET,
         "share of the ceiling, batch 512": Outcome.MET,
@@ -107,8 +107,8 @@ def test_workers_that_fall_behind_the_copies_miss_the_ceiling() -> None:
 
     made = bench(6, clock=slow)
 
-    assert outcome(made, "share of the ceiling, batch 128") is Outcome.MISSED
-    assert outcome(made, "share of the ceiling, batch 512") is Outcome.MISSED
+    missed = {finding.what for finding in judge(made) if finding.outcome is Outcome.MISSED}
+    assert {f"share of the ceiling, batch {size}" for size in (128, 256, 512)} < missed
     assert outcome(made, "T(2 ranks without Ray)") is Outcome.MISSED
     assert outcome(made, "T(fastest variant") is Outcome.MET
 
@@ -125,7 +125,7 @@ def test_the_baseline_is_compared_with_the_variant_that_is_the_fastest_over_all_
 
 
 def test_speedups_and_ceilings_stand_beside_the_targets() -> None:
-    found = {each.what: each.figure for each in facts(bench(4))}
+    found = {fact.what: fact.figure for fact in facts(bench(4))}
 
     assert found["S(2), batch 128"] == pytest.approx(2.0)
     assert found["ceiling, batch 256"] == pytest.approx(2.0)
@@ -138,8 +138,8 @@ def test_the_table_names_targets_rounds_set_aside_and_the_machine() -> None:
 
     text = render(made, judge(made), facts(made))
 
-    for each in ("share of the ceiling, batch 128", "lower end >= 0.95", "1.000", "met", "not shown", "5.00 s"):
-        assert each in text
+    for words in ("share of the ceiling, batch 128", "lower end >= 0.95", "1.000", "met", "not shown", "5.00 s"):
+        assert words in text
     assert "round 2 set aside: 2 copies: [other] programs" in text
     assert "A CPU, 2 usable cores, 8 GiB; Linux 6" in text
     assert "tf_keras 3.15.1" in text
@@ -162,7 +162,7 @@ def at_batch(made: Trial) -> Trial:
 
 def equal_work() -> Bench:
     kinds = (Configuration("baseline"), Configuration("workers"), Configuration("ranks"), Configuration("copies"))
-    trials = tuple(at_batch(trial(each, 1, 10.0)) for each in kinds)
+    trials = tuple(at_batch(trial(kind, 1, 10.0)) for kind in kinds)
     variant = variant_trial(Configuration("variant", BATCH, "Keras 3 fit"), 1)
     return replace(bench(1, ("ray",)), trials=trials, variants=(variant,))
 
@@ -170,11 +170,11 @@ def equal_work() -> Bench:
 def tampered(made: Bench, kind: str) -> Bench:
     """One rank of a configuration holds other weights at the end, or trained on other samples."""
     trials = []
-    for each in made.trials:
-        measured = each.measurement
-        if each.configuration.kind == kind:
+    for ended in made.trials:
+        measured = ended.measurement
+        if ended.configuration.kind == kind:
             measured = replace(measured, result=with_epoch(measured.result, 1, coverage="0" * 32))
-        trials.append(replace(each, measurement=measured))
+        trials.append(replace(ended, measurement=measured))
     return replace(made, trials=tuple(trials))
 
 
