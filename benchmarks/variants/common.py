@@ -209,7 +209,7 @@ def run(variant: str, train: Train, options: Options) -> VariantResult:
         variant,
         options,
         timed,
-        updates=int(learner.optimizer.iterations) - 1,  # the warm-up was one
+        updates=int(learner.optimizer.iterations.numpy()) - 1,  # the warm-up was one
         intra_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         inter_threads=tf.config.threading.get_inter_op_parallelism_threads(),
         versions={"tensorflow": tf.__version__, options.keras: keras.__version__},
