@@ -21,7 +21,6 @@ from fixtures.cli.nightly import (
     MEASUREMENT,
     Issue,
     annotate,
-    format_summary,
     main,
     plan,
     run,
@@ -106,36 +105,6 @@ def test_a_pass_says_nothing(environ: Mapping[str, str]) -> None:
     assert annotate(0, results(5.5), environ) == ""
 
 
-# The summary
-
-
-@pytest.mark.parametrize(
-    ("measured", "parts"),
-    [
-        (
-            results(5.5, DROP),
-            [
-                "## REGRESSION\n\n**2 Ray workers train 1.81x (1.80 to 1.82) as fast as one process on one core.",
-                "\n\nThe speedup of 2 workers is 12.0% below its reference.",
-                "| 2 | REGRESSION | 1.81x | 1.80 to 1.82 | 1.92x | 3 |",
-                "- **drop**: The speedup of 2 workers",
-                "- A note.",
-            ],
-        ),
-        (None, ["## No results"]),
-        (results(injected=0.15), ["**Injected slowdown of 15.0%.**"]),
-    ],
-    ids=["figures and history", "no results", "injected slowdown"],
-)
-def test_the_summary_has_the_verdict_the_figures_and_what_the_history_says(
-    measured: Mapping[str, Any] | None, parts: Sequence[str]
-) -> None:
-    summary = format_summary(measured)
-
-    assert summary.startswith("## ")
-    assert [part for part in parts if part not in summary] == []
-
-
 # Issues
 
 TWO, FOUR = "2 workers on fake", "4 workers on fake"
@@ -204,6 +173,7 @@ def environment(api: Api) -> dict[str, str]:
 def reports(folder: Path, content: Mapping[str, Any]) -> Path:
     (folder / "reports/results").mkdir(parents=True)
     (folder / "reports/results/comparison.json").write_text(json.dumps(content))
+    (folder / "reports/summary.md").write_text("## REGRESSION\n")
     return folder / "reports"
 
 
@@ -292,6 +262,11 @@ def test_without_the_workflows_environment_nothing_is_asked(tmp_path: Path, caps
     assert "GITHUB_TOKEN, GITHUB_REPOSITORY, GITHUB_RUN_ID is not set" in capsys.readouterr().err
 
 
+def test_a_night_that_left_no_summary_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--reports", str(tmp_path), "summary"], {}) == 0
+    assert capsys.readouterr().out.startswith("## No results")
+
+
 # The steps as make runs them
 
 
@@ -309,7 +284,7 @@ def test_the_summary_and_the_issues_are_make_targets(tmp_path: Path, api: Api) -
     summary = make(tmp_path, "nightly-summary", {})
     issues = make(tmp_path, "nightly-issues", environment(api))
 
-    assert summary.stdout.startswith("## REGRESSION"), summary.stderr
+    assert summary.stdout == "## REGRESSION\n", summary.stderr
     assert issues.stdout == "open: 2 workers on fake\n", issues.stderr
     assert [method for method, _, _ in api.asked] == ["GET", "POST"]
 
