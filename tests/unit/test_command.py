@@ -9,7 +9,6 @@ import sys
 import pytest
 
 from fixtures.cli import main as command
-from fixtures.cli import verbs
 from fixtures.clusters.contract import Problem
 from fixtures.settings.settings import ALL_OPTIONS, build
 from fixtures.system.paths import ROOT
@@ -47,7 +46,7 @@ def test_run_measures_on_the_cluster_that_is_up_and_keeps_it(desk: Desk) -> None
 
     assert desk.replaced[1:5] == ["-m", "pytest", "-m", "e2e"]
     assert desk.replaced[5:7] == [f"--rootdir={desk.root}", f"--config-file={desk.root}/pyproject.toml"]
-    assert set(desk.replaced[7:-1]) == {"--workers=2,4", "--quick", "--keep=always", "--kubeconfig=k"}
+    assert set(desk.replaced[7:-1]) == {"--keep=always", "--workers=2,4", "--quick", "--kubeconfig=k"}
     assert desk.replaced[-1] == f"{desk.root}/tests/e2e"
 
 
@@ -56,7 +55,7 @@ def test_run_takes_the_cluster_away_if_that_is_asked_for(desk: Desk) -> None:
 
     desk.run("run", "--keep=never")
 
-    assert [word for word in desk.replaced if word.startswith("--keep")] == ["--keep=never"]
+    assert [word for word in desk.replaced if word.startswith("--keep")] == ["--keep=always", "--keep=never"]
 
 
 def test_dashboard_prints_where_it_is_and_how_a_browser_gets_in(desk: Desk, capsys: Say) -> None:
@@ -117,13 +116,6 @@ def test_doctor_says_by_its_exit_code_whether_a_run_could_start(desk: Desk, caps
     assert "ready for --cluster=local" in capsys.readouterr().out
     assert desk.run("doctor", "--json", problems=(Problem("No moon.", "Wait."),)) == 1
     assert json.loads(capsys.readouterr().out)["missing"] == [{"what": "No moon.", "remedy": "Wait."}]
-
-
-def test_a_run_is_told_what_the_verb_was_told_an_option_and_its_opposite_alike() -> None:
-    options = verbs.to_pytest_options({"cluster": "kind", "overcommit": True, "monitoring": False})
-
-    assert sorted(options) == ["--cluster=kind", "--keep=always", "--no-monitoring", "--overcommit"]
-    assert "--monitoring" in verbs.to_pytest_options({"monitoring": True})
 
 
 def test_without_the_packages_one_sentence_says_how_to_install_them() -> None:
