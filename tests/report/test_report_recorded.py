@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,9 @@ from fixtures.analysis.scaling import Scaling
 from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.analysis.work import Spread
-from fixtures.cli.nightly import format_summary as nightly_summary
 from fixtures.history.regression import FOLDER, RunHistory
 from fixtures.history.store import History
 from fixtures.report.__main__ import main
-from fixtures.report.results import make_result_files
 from tests.report.golden import assert_golden, structure
 from tests.unit.recorded import put_recorded
 
@@ -68,9 +65,3 @@ def test_the_page_and_the_markdown_of_a_comparison(tmp_path: Path, capsys: Say) 
     assert "REGRESSION" in capsys.readouterr().out
     assert_golden("compare.html", structure((tmp_path / "compare.html").read_text(encoding="utf-8")))
     assert_golden("compare.md", (tmp_path / "compare.md").read_text(encoding="utf-8"))
-
-
-def test_the_summary_of_a_nightly_job(tmp_path: Path) -> None:
-    results = make_result_files(judged(put_recorded(tmp_path, "slowed")))["comparison.json"]
-
-    assert_golden("nightly.md", nightly_summary(json.loads(json.dumps(results))))
