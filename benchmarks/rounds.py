@@ -13,7 +13,7 @@ from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.plan import TrialSpec, rotated
 from fixtures.errors import MissingResultError
 from fixtures.system.noise import Noise
-from trainer.result import BrokenResultError, from_dict, parse_json
+from trainer.reading import BrokenResultError, from_dict, parse_json
 
 GROUPS = ("ray", "noray", "variants", "batches", "peers")
 WORKERS = 2

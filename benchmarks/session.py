@@ -22,7 +22,8 @@ from fixtures.measure.display import Display
 from fixtures.measure.jobs import JobsClient
 from fixtures.measure.trials import TrialRunner
 from fixtures.system.paths import IMAGE
-from trainer.result import BrokenResultError, TrialResult
+from trainer.reading import BrokenResultError
+from trainer.result import TrialResult
 
 ROOT = Path(__file__).resolve().parents[1]
 CPUS = 1

@@ -21,7 +21,8 @@ from fixtures.clusters.training_environment import trainer_environment
 from fixtures.errors import InfraError, MissingResultError
 from fixtures.system.paths import IMAGE
 from fixtures.system.ports import free_addresses
-from trainer.result import BrokenResultError, TrialResult, decode
+from trainer.reading import BrokenResultError
+from trainer.result import TrialResult, decode
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_SECONDS = 1.0

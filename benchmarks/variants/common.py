@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainer import schedule
-from trainer.result import BrokenResultError, from_dict, parse_json
+from trainer.reading import BrokenResultError, from_dict, parse_json
 
 MNIST = Path(__file__).parents[2] / "image" / "data" / "mnist.npz"
 LEARNING_RATE = 0.001

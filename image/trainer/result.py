@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import types
-import typing
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass
+
+from trainer.reading import BrokenResultError, Count, SecondsSpent, UnixTime, WholeFromOne, from_dict, parse_json
 
 MARKER = "TRIAL-RESULT"
 DAMAGED_DATA = 3
 """Exit code of the trainer when MNIST is missing or damaged, which is the machine's fault and not the training's."""
-
-T = TypeVar("T")
-
-
-class BrokenResultError(ValueError):
-    """The result line is absent, damaged, or lacks a figure."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +28,12 @@ class EpochRecord:
         accuracy: on the 10,000 test images; rank 0 evaluates, the others have None.
     """
 
-    updates: int
-    samples: int
+    updates: Count
+    samples: Count
     coverage: str
     loss: float
     first_losses: tuple[float, ...]
-    seconds: float
+    seconds: SecondsSpent
     weights: str
     accuracy: float | None
 
@@ -104,21 +97,21 @@ class RankRecord:
         slowdown: share by which each step was delayed on purpose; 0 for a rank that was left alone.
     """
 
-    rank: int
-    world_size: int
+    rank: Count
+    world_size: WholeFromOne
     seed: int
     learning_rate: float
-    batch_size: int
+    batch_size: WholeFromOne
     host: str
     node: str
     collective: str
     means: ComputeResources
     epochs: tuple[EpochRecord, ...]
     probe: Probe | None
-    marks: dict[str, float]
+    marks: dict[str, UnixTime]
     hardware: Hardware | None = None
     kernel: str = ""
-    calibration_seconds: float | None = None
+    calibration_seconds: SecondsSpent | None = None
     slowdown: float = 0.0
 
 
@@ -134,13 +127,13 @@ class TrialResult:
         versions: of what the numbers depend on.
     """
 
-    workers: int
-    copies: int
+    workers: Count
+    copies: WholeFromOne
     seed: int
-    epochs: int
-    batch_size: int
+    epochs: WholeFromOne
+    batch_size: WholeFromOne
     ranks: tuple[RankRecord, ...]
-    marks: dict[str, float]
+    marks: dict[str, UnixTime]
     versions: dict[str, str]
 
     @property
@@ -186,62 +179,3 @@ def _require_epochs(ranks: tuple[RankRecord, ...]) -> None:
     for rank in ranks:
         if not rank.epochs:
             raise BrokenResultError(f"rank {rank.rank} reported no epoch: the trial has no training time")
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON without NaN and infinities, which are no figures. Raises BrokenResultError."""
-
-    def refuse(constant: str) -> None:
-        raise BrokenResultError(f"{constant} is not a figure")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except json.JSONDecodeError as error:
-        raise BrokenResultError(f"not JSON: {error}") from error
-
-
-def from_dict(kind: type[T], value: object, at: str = "") -> T:
-    """Build a dataclass from parsed JSON. Raises BrokenResultError that names a missing or mistyped figure."""
-    return typing.cast("T", _build(kind, value, at or kind.__name__))
-
-
-def _build(kind: Any, value: Any, at: str) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if is_dataclass(kind):
-        if isinstance(value, kind):  # type: ignore[arg-type]
-            return value  # read already
-        return _build_dataclass(kind, _require(dict, value, at, "an object"), at)
-    if origin is tuple:
-        items = _require(list, value, at, "a list")
-        return tuple(_build(arguments[0], item, f"{at}[{number}]") for number, item in enumerate(items))
-    if origin is dict:
-        entries = _require(dict, value, at, "an object")
-        return {key: _build(arguments[1], item, f"{at}.{key}") for key, item in entries.items()}
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise BrokenResultError(f"{at}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
-        return value
-    if origin in (types.UnionType, typing.Union):
-        inner = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _build(inner, value, at)
-    if kind is not bool and isinstance(value, bool):
-        raise BrokenResultError(f"{at}: expected {kind.__name__}, got {value!r}")
-    if kind is float and isinstance(value, int):
-        return float(value)
-    return _require(kind, value, at, kind.__name__)
-
-
-def _build_dataclass(kind: Any, value: dict[str, Any], at: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    # What has a default may be absent: data written before the field was there.
-    names = [field.name for field in fields(kind) if field.name in value or field.default is MISSING]
-    for name in names:
-        if name not in value:
-            raise BrokenResultError(f"{at}.{name} is missing from the result")
-    return kind(**{name: _build(hints[name], value[name], f"{at}.{name}") for name in names})
-
-
-def _require(kind: Any, value: Any, at: str, expected: str) -> Any:
-    if not isinstance(value, kind):
-        raise BrokenResultError(f"{at}: expected {expected}, got {value!r}")
-    return value

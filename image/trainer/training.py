@@ -21,7 +21,8 @@ from trainer.cgroup import cpu_quota
 from trainer.collective import Collective, Delayed, connect
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
-from trainer.result import ComputeResources, EpochRecord, Probe, RankRecord, from_dict, parse_json
+from trainer.reading import from_dict, parse_json
+from trainer.result import ComputeResources, EpochRecord, Probe, RankRecord
 from trainer.telemetry import Stopwatch
 from trainer.work import Work
 

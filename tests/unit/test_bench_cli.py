@@ -11,7 +11,7 @@ from benchmarks import bench, rank
 from benchmarks.rounds import GROUPS, SCRIPTS, configurations
 from benchmarks.variants import common
 from tests.unit import benches
-from trainer.result import BrokenResultError
+from trainer.reading import BrokenResultError
 
 LINE = '{"variant": "fit", "keras": "keras", "batch_size": 128, "seed": 1, "seconds": 9.5, "updates": 468, '
 LINE += '"samples": 59904, "loss": 0.3, "intra_threads": 1, "inter_threads": 1, "cores": 1, "niceness": 0, '

@@ -11,7 +11,7 @@ import pytest
 from fixtures.system import noise
 from fixtures.system.noise import Noise, Watch
 from tests.unit.trials import QUIET
-from trainer.result import from_dict
+from trainer.reading import from_dict
 
 
 class Times(NamedTuple):

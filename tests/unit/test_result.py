@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.trials import result, spec, with_epoch, with_rank
-from trainer.result import MARKER, BrokenResultError, TrialResult, decode, encode
+from trainer.reading import BrokenResultError
+from trainer.result import MARKER, TrialResult, decode, encode
 
 TRIAL = result(spec(2))
 LINE = encode(TRIAL)
-FIGURES = st.floats(allow_nan=False, allow_infinity=False)
+FIGURES = st.floats(-1e50, 1e50)
+SECONDS = st.floats(1e-9, 1e9)
 
 
 def line_of(content: Any) -> str:
@@ -31,15 +33,15 @@ def content() -> Any:
 RANKS = st.fixed_dictionaries(
     {
         "host": st.text(),
-        "seed": st.integers(),
-        "marks": st.dictionaries(st.text(), FIGURES, max_size=3),
+        "seed": st.integers(-(10**18), 10**18),
+        "marks": st.dictionaries(st.text(), SECONDS, max_size=3),
         "means": st.builds(replace, st.just(TRIAL.ranks[1].means), quota=st.none() | FIGURES),
     }
 )
 EPOCHS = st.fixed_dictionaries(
     {
         "loss": FIGURES,
-        "seconds": FIGURES,
+        "seconds": SECONDS,
         "accuracy": st.none() | FIGURES,
         "first_losses": st.lists(FIGURES, max_size=3).map(tuple),
     }
