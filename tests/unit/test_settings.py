@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.errors import UsageError
-from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, KubernetesSettings
+from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, MINIKUBE_DRIVERS, KubernetesSettings
 from fixtures.settings.option import Option
 from fixtures.settings.settings import ALL_OPTIONS, CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Settings, build
 
@@ -61,7 +61,15 @@ def test_worker_counts_that_are_not_plain_counts_from_1_to_1024_are_refused(text
             "--namespace='Mine': expected 2 to 63 small letters, digits and dashes such as ray-train-e2e.",
         ),
         ("build_args", "BASE", "--build-args='BASE': expected NAME=VALUE pairs such as BASE_IMAGE=mirror/python:3.11."),
-        ("kuberay_chart", "no", "--kuberay-chart='no': expected a path that exists, there is no 'no'."),
+        ("build_args", ",", "--build-args=',': expected NAME=VALUE pairs such as BASE_IMAGE=mirror/python:3.11."),
+        ("kuberay_chart", "no", "--kuberay-chart='no': expected a file or folder that exists, 'no' is none."),
+        (
+            "minikube_home",
+            __file__,
+            f"--minikube-home={__file__!r}: expected a folder that exists, {__file__!r} is none.",
+        ),
+        ("driver", "dokcer", f"--driver='dokcer': expected one of {', '.join(MINIKUBE_DRIVERS)}."),
+        ("reports", "a\nb", "--reports='a\\nb': expected a path of printable characters."),
         (
             "min_speedup_all_cores",
             "0",

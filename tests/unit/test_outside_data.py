@@ -1,0 +1,130 @@
+"""Data from outside, damaged in any way: it is read, or refused in one sentence; nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fixtures.analysis.measurement import Run
+from fixtures.analysis.summary import summarise
+from fixtures.analysis.work import Spread
+from fixtures.errors import MissingResultError
+from fixtures.history.entry import Entry
+from fixtures.history.gate import judge
+from fixtures.history.store import ACCEPTED, History, series
+from fixtures.report.markdown import make_markdown
+from fixtures.report.results import make_result_files
+from fixtures.report.terminal import comparison_block
+from tests.unit.recorded import recorded_text
+from tests.unit.samples import entry, equal_samples
+from trainer.reading import BrokenResultError, parse_json, read_json
+
+SPREAD = Spread.load()
+RECORDED = json.loads(recorded_text())
+ENTRY = entry(counts=(2, 4)).section
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from([-1, 0, 1, 2**62, 10**40, 1e-300, 1e49, -1e49]),
+    st.integers(-3, 3),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=5),
+)
+VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)
+
+
+ACTIONS = st.sampled_from(["replace", "replace", "remove", "repeat"])
+DAMAGE = st.tuples(st.lists(st.integers(0, 60), min_size=1, max_size=9), ACTIONS, VALUES)
+"""Which item at each depth, as far as it goes, and what is done to the last one."""
+
+
+def damaged(whole: Any, path: Sequence[int], action: str, value: Any) -> Any:
+    """Return a copy in which one value is replaced, removed or there twice."""
+    inner = changed = copy.deepcopy(whole)
+    for depth, number in enumerate(path):
+        keys = sorted(inner) if isinstance(inner, dict) else range(len(inner))
+        key = keys[number % len(keys)]
+        if depth + 1 == len(path) or not isinstance(inner[key], dict | list) or not inner[key]:
+            break
+        inner = inner[key]
+    if action == "replace":
+        inner[key] = value
+    elif action == "remove":
+        del inner[key]
+    elif isinstance(inner, list):
+        inner.append(inner[key])
+    else:
+        inner[f"{key}x"] = inner[key]
+    return changed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "9" * 5000, "1e999", "-1e60", "NaN", "Infinity", '"\\ud800"', "{", "", '{"a": 1} 2', "0x1"],
+    ids=lambda text: text[:12],
+)
+def test_json_that_nothing_can_be_done_with_is_refused(text: str) -> None:
+    with pytest.raises(BrokenResultError):
+        parse_json(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(content=st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+def test_a_file_of_any_bytes_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    file = tmp_path_factory.mktemp("any") / "file.json"
+    file.write_bytes(content)
+
+    with suppress(BrokenResultError):
+        read_json(file)
+
+
+def test_a_file_that_is_not_there_or_is_a_folder_is_refused(tmp_path: Path) -> None:
+    for file, why in ((tmp_path / "no.json", "No such file"), (tmp_path, "directory")):
+        with pytest.raises(BrokenResultError, match=why):
+            read_json(file)
+
+
+@settings(max_examples=150, deadline=None)
+@given(DAMAGE)
+def test_a_damaged_measurements_file_gives_reports_or_one_error(damage: tuple[list[int], str, Any]) -> None:
+    with suppress(MissingResultError):
+        summary = summarise(Run.from_json(json.dumps(damaged(RECORDED, *damage))), SPREAD)
+
+        json.dumps(make_result_files(summary), allow_nan=False)
+        assert comparison_block(summary)
+        assert make_markdown(summary)
+
+
+@settings(max_examples=150, deadline=None)
+@given(DAMAGE)
+def test_a_damaged_entry_of_the_history_is_read_or_left_out(damage: tuple[list[int], str, Any]) -> None:
+    with suppress(BrokenResultError):
+        read = Entry.from_section(parse_json(json.dumps(damaged(ENTRY, *damage))), "0001.json")
+
+        assert len(series([read], read.like)) == read.complete
+        judge(equal_samples(), read.sample)
+
+
+def test_an_entry_that_is_nested_too_deeply_costs_nobody_a_report(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.add(entry(1), {})
+    (tmp_path / "0002_abc_20261202_020000.json").write_text("[" * 100_000)
+
+    entries, unreadable = history.read()
+
+    assert len(entries) == 1
+    assert "nested too deeply" in unreadable[0].why
+
+
+def test_a_list_of_accepted_levels_that_is_no_text_counts_as_far_as_it_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / ACCEPTED).write_bytes(b'{"since": "2026-12-02"}\n\xff\xfe\n{"since": 7}\n{"since"')
+
+    assert History(tmp_path).anchor() == "2026-12-02"
