@@ -65,8 +65,8 @@ def test_worker_counts_that_are_not_plain_counts_from_1_to_1024_are_refused(text
         ("kuberay_chart", "no", "--kuberay-chart='no': expected a file or folder that exists, 'no' is none."),
         (
             "minikube_home",
-            __file__,
-            f"--minikube-home={__file__!r}: expected a folder that exists, {__file__!r} is none.",
+            "/dev/null",
+            "--minikube-home='/dev/null': expected a folder that exists, '/dev/null' is none.",
         ),
         ("driver", "dokcer", f"--driver='dokcer': expected one of {', '.join(MINIKUBE_DRIVERS)}."),
         ("reports", "a\nb", "--reports='a\\nb': expected a path of printable characters."),
