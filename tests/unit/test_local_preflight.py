@@ -11,8 +11,8 @@ import pytest
 
 from fixtures.clusters.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
 from fixtures.clusters.local import provider as local
-from fixtures.clusters.local.environment import cluster_environment, python_at
 from fixtures.clusters.local.provider import LocalProvider
+from fixtures.clusters.local.start import cluster_environment, python_at
 from fixtures.clusters.ray_state import parse_nodes
 from fixtures.clusters.training_environment import UNWATCHED, trainer_digest
 from fixtures.errors import InfraError
