@@ -39,7 +39,7 @@ def test_the_examples_of_the_help_are_accepted(desk: Desk, example: str) -> None
     assert build(values, {}, command.read_ini(desk.root)).cluster
 
 
-def test_run_measures_on_the_cluster_that_is_up_and_keeps_it(desk: Desk) -> None:
+def test_run_measures_on_the_cluster_that_is_up_and_keeps_it_unless_asked_otherwise(desk: Desk) -> None:
     desk.left(WHOLE)
 
     assert desk.run("run", "--workers=2,4", "--quick", "--kubeconfig=k") == 0
@@ -48,13 +48,7 @@ def test_run_measures_on_the_cluster_that_is_up_and_keeps_it(desk: Desk) -> None
     assert desk.replaced[5:7] == [f"--rootdir={desk.root}", f"--config-file={desk.root}/pyproject.toml"]
     assert set(desk.replaced[7:-1]) == {"--keep=always", "--workers=2,4", "--quick", "--kubeconfig=k"}
     assert desk.replaced[-1] == f"{desk.root}/tests/e2e"
-
-
-def test_run_takes_the_cluster_away_if_that_is_asked_for(desk: Desk) -> None:
-    desk.left(WHOLE)
-
     desk.run("run", "--keep=never")
-
     assert [word for word in desk.replaced if word.startswith("--keep")] == ["--keep=always", "--keep=never"]
 
 
@@ -82,10 +76,8 @@ def test_dashboard_opens_nothing_without_a_screen(desk: Desk, monkeypatch: pytes
 def test_logs_prints_the_last_lines(desk: Desk, capsys: Say) -> None:
     desk.left(WHOLE)
 
-    assert desk.run("logs", "raylet*", "--lines=1") == 0
-
+    assert (desk.run("logs", "raylet*", "--lines=1"), desk.machine) == (0, WHOLE)
     assert capsys.readouterr().out == "==> raylet.out <==\nthree\n\n"
-    assert desk.machine == WHOLE
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,6 @@ def test_events_are_in_order_and_one_that_came_again_is_one_line_with_its_count(
     (failed,) = [line for line in lines if "FailedScheduling" in line and "demo-head" in line]
     assert failed.endswith("(x2)")
     assert "0/2 nodes are available: 2 Insufficient cpu" in failed
-
-
-def test_an_event_that_lacks_nearly_everything_is_a_line_too() -> None:
     assert "nothing known" in timeline([{"message": "nothing\nknown"}])
     assert timeline([]) == ""
 

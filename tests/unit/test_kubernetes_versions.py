@@ -21,22 +21,14 @@ def said(**changed: Any) -> list[str]:
     return [problem.what for problem in handshake(**{**FITTING, **changed})]
 
 
-def test_the_tested_versions_fit() -> None:
+def test_the_tested_versions_fit_and_everything_that_does_not_is_said_at_once_with_a_remedy() -> None:
+    wrong = {"image_ray": "2.55.0", "operator": "1.6.2", "kubernetes": "v1.26.15", "image_python": "3.12.4"}
+
+    problems = handshake(**{**FITTING, **wrong})
+
     assert said() == []
-
-
-def test_everything_that_does_not_fit_is_said_at_once_with_a_remedy_each() -> None:
-    problems = handshake(
-        client_ray="2.60.0",
-        image_ray="2.55.0",
-        ray_version_in_manifest="2.60.0",
-        operator="1.6.2",
-        kubernetes="v1.26.15",
-        client_python="3.11.9",
-        image_python="3.12.4",
-    )
-
-    assert len(problems) == 5
+    assert operator_fits(OPERATOR)
+    assert len(problems) == 5, "the image's Ray is neither the harness's nor the manifest's"
     assert all(problem.remedy for problem in problems)
 
 
@@ -62,22 +54,23 @@ def test_what_is_not_known_yet_is_no_problem(unknown: str) -> None:
     assert said(**{unknown: None}) == []
 
 
-def test_a_manifest_is_compared_with_the_harness_while_the_image_is_not_known() -> None:
-    assert len(said(image_ray=None, ray_version_in_manifest="2.52.0")) == 1
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"operator": "nightly"}, id="an operator that cannot be read"),
+        pytest.param({"kubernetes": "nightly"}, id="a Kubernetes that cannot be read"),
+        pytest.param({"image_python": "nightly"}, id="a Python that cannot be read"),
+        pytest.param({"client_python": "?", "image_python": "?"}, id="two Pythons that cannot be read"),
+        pytest.param({"image_ray": None, "ray_version_in_manifest": "2.52.0"}, id="a manifest while no image is known"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_problem(changed: dict[str, Any]) -> None:
+    assert len(said(**changed)) == 1
 
 
 def test_a_manifest_without_a_version_is_a_problem_since_kuberay_would_choose_the_old_probes() -> None:
     (problem,) = said(ray_version_in_manifest="")
     assert "(none)" in problem
-
-
-@pytest.mark.parametrize("part", ["operator", "kubernetes", "image_python"])
-def test_a_version_that_cannot_be_read_is_a_problem_not_a_match(part: str) -> None:
-    assert len(said(**{part: "nightly"})) == 1
-
-
-def test_two_pythons_that_cannot_be_read_do_not_match() -> None:
-    assert len(said(client_python="?", image_python="?")) == 1
 
 
 @pytest.mark.parametrize("newer", ["v1.35.1", "v1.36.2+k3s1", "v2.0.0"])
@@ -90,7 +83,3 @@ def test_a_version_is_read_as_the_tools_write_it() -> None:
     assert minor("2.60.0") == (2, 60)
     assert minor("v1.100.0-rc.1") == (1, 100)
     assert minor("latest") is None
-
-
-def test_the_version_that_we_install_fits() -> None:
-    assert operator_fits(OPERATOR)

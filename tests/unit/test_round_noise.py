@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.round_noise import main, measured, read, together
+from benchmarks.round_noise import main, read, together
 from fixtures.errors import MissingResultError, UsageError
 from fixtures.history.entry import Entry, Round
 from fixtures.history.replay import FILE, METRICS, Recorded, deviation
 from fixtures.history.store import History
+from tests.unit.recorded import recorded, recorded_text
 from tests.unit.samples import SPEEDUP, entry
 
 WOBBLE = (0.9, 1.1, 0.95, 1.05, 1.0, 1.0, 0.97, 1.03, 0.99, 1.01, 1.0, 1.0)
@@ -62,7 +63,9 @@ def test_the_rounds_of_a_run_scatter_about_its_own_level_whatever_other_runs_hav
 
 
 def test_runs_of_two_machines_are_two_measurements() -> None:
-    assert len(together([(run(1), "one"), (run(2, setup={**run().setup, "batch_size": "256"}), "two")])) == 2
+    other = run(2, setup={**run().setup, "batch_size": "256"})
+
+    assert len(together([(run(1), "one"), (other, "two")])) == 2
 
 
 def test_a_run_is_added_and_the_noisiest_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,43 +81,32 @@ def test_a_run_is_added_and_the_noisiest_is_replayed(tmp_path: Path, capsys: pyt
     assert "noise between rounds of the speedup of 2 workers\n    7.9%  make bench" in capsys.readouterr().out
 
 
-def test_a_run_that_is_there_already_is_replaced_and_numbers_stay_in_one_line(tmp_path: Path) -> None:
+def test_a_run_that_is_there_already_is_replaced_and_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     file, sources = kept(tmp_path), added(tmp_path, run(1), run(2))
 
+    assert main([*sources, "--file", str(file), "--dry-run"]) == 0
+    assert file.read_bytes() == FILE.read_bytes()
     for _ in range(2):
         assert main([*sources, "--file", str(file)]) == 0
-
-    recorded = json.loads(file.read_text())
-    before = json.loads(FILE.read_text())["measured"]["speedup"]
-    assert len(recorded["measured"]["speedup"]) == len(before) + 1
-    assert len(recorded["measured"]["speedup"][-1]["nights"]) == 2
+    recorded = json.loads(file.read_text())["measured"]["speedup"]
+    assert len(recorded) == len(json.loads(FILE.read_text())["measured"]["speedup"]) + 1
+    assert len(recorded[-1]["nights"]) == 2
     assert not re.search(r"^\s*[\d.]+,?$", file.read_text(), re.MULTILINE), "a number has a line of its own"
 
 
-def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
-    file = kept(tmp_path)
-
-    assert main([*added(tmp_path, run()), "--file", str(file), "--dry-run"]) == 0
-    assert file.read_bytes() == FILE.read_bytes()
-
-
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "error", "why"),
     [
-        ({"injected_slowdown": 0.15}, "slowed down on purpose"),
-        ({"polluted": {"3": "noise"}}, "11 clean rounds of the speedup of 2 workers, 12 are needed"),
+        ({"injected_slowdown": 0.15}, UsageError, "slowed down on purpose"),
+        ({"polluted": {"3": "x"}}, UsageError, "11 clean rounds of the speedup of 2 workers, 12 are needed"),
+        ({"counts": (4,)}, MissingResultError, "run has no speedup of 2 workers: it was not asked for"),
     ],
 )
-def test_a_run_that_says_nothing_about_noise_is_refused(changes: dict[str, Any], why: str) -> None:
-    with pytest.raises(UsageError, match=why):
+def test_a_run_that_says_nothing_about_noise_is_refused(
+    changes: dict[str, Any], error: type[Exception], why: str
+) -> None:
+    with pytest.raises(error, match=why):
         together([(run(**changes), "run")])
-
-
-def test_a_run_of_other_worker_counts_has_no_such_figure() -> None:
-    other = replace(run(), counts=(4,))
-
-    with pytest.raises(MissingResultError, match="run has no speedup of 2 workers: it was not asked for"):
-        measured(other, "run")
 
 
 def test_what_is_no_run_is_refused_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,9 +120,7 @@ def test_what_is_no_run_is_refused_in_one_sentence(tmp_path: Path, capsys: pytes
 
 
 def test_a_folder_of_reports_is_read_as_its_measurements(tmp_path: Path) -> None:
-    from tests.unit.recorded import recorded  # noqa: PLC0415 - one test alone reads it
-
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "measurements.json").write_text(recorded().to_json())
+    (tmp_path / "results" / "measurements.json").write_text(recorded_text())
 
     assert read(tmp_path).counts == recorded().counts
