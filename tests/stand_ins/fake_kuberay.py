@@ -51,7 +51,8 @@ class Server(FakeKubernetes):
 
     def pods(self) -> list[Any]:
         """Those of the RayCluster, the head first."""
-        return list(self._objects.get(("api/v1", "pods"), {}).values())
+        pods = self._objects.get(("api/v1", "pods"), {}).values()
+        return [pod for pod in pods if "ray.io/group" in pod["metadata"]["labels"]]
 
     def token(self) -> str:
         """What is in the RayCluster's secret."""
@@ -67,29 +68,31 @@ class Server(FakeKubernetes):
         }
 
     def _reconcile(self, ray: Any) -> None:
-        spec, (group,) = ray["spec"], ray["spec"]["workerGroupSpecs"]
-        templates = {"head": spec["headGroupSpec"]["template"], "worker": group["template"]}
+        spec, groups = ray["spec"], ray["spec"]["workerGroupSpecs"]
+        templates = {"headgroup": spec["headGroupSpec"]["template"]}
+        templates |= {group["groupName"]: group["template"] for group in groups}
+        wanted = {"headgroup": 1} | {group["groupName"]: group["replicas"] for group in groups}
         if json.dumps(templates) != ray.get("made", ""):
             self.remove("Pod", SPACE)
             ray["made"] = json.dumps(templates)
-        for role, count in (("head", 1), ("worker", group["replicas"])):
-            there = [each for each in self.pods() if each["metadata"]["labels"]["ray.io/node-type"] == role]
+        for group, count in wanted.items():
+            there = [each for each in self.pods() if each["metadata"]["labels"]["ray.io/group"] == group]
             for each in there[count:]:
                 self.remove("Pod", SPACE, each["metadata"]["name"])
             for _ in range(count - len(there)):
-                self.put(self._pod(ray, role, templates[role]["spec"]))
+                self.put(self._pod(ray, group, templates[group]["spec"]))
         ray["status"] = {
             "observedGeneration": ray["metadata"]["generation"],
-            "desiredWorkerReplicas": group["replicas"],
-            "readyWorkerReplicas": group["replicas"],
+            "desiredWorkerReplicas": sum(wanted.values()) - 1,
+            "readyWorkerReplicas": sum(wanted.values()) - 1,
             "conditions": [{"type": "HeadPodReady", "status": "True", "reason": "HeadPodRunningAndReady"}],
         }
 
-    def _pod(self, ray: Any, role: str, spec: Any) -> Any:
-        number = self._next()
+    def _pod(self, ray: Any, group: str, spec: Any) -> Any:
+        number, role = self._next(), "head" if group == "headgroup" else "worker"
         main = {"name": spec["containers"][0]["name"], "ready": True, "restartCount": 0, "imageID": f"x@{DIGEST}"}
         metadata = {
-            "labels": {"ray.io/cluster": "e2e", "ray.io/node-type": role},
+            "labels": {"ray.io/cluster": "e2e", "ray.io/node-type": role, "ray.io/group": group},
             "ownerReferences": [{"uid": ray["metadata"]["uid"]}],
             "creationTimestamp": at(0),
         }
@@ -121,7 +124,7 @@ class Dashboard:
         nodes = []
         for pod in self.kubernetes.pods():
             cpus = pod["spec"]["containers"][0]["resources"]["limits"]["cpu"]
-            total = {} if "-head-" in pod["metadata"]["name"] else {"CPU": float(cpus)}
+            total = {"CPU": float(cpus)} if pod["metadata"]["labels"]["ray.io/group"] == "workers" else {}
             name = pod["status"]["podIP"]
             nodes.append({"raylet": {"nodeName": name, "state": "ALIVE", "resourcesTotal": total}})
         return 200, json.dumps({"result": True, "data": {"summary": nodes}}).encode()

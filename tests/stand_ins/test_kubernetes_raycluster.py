@@ -286,6 +286,16 @@ def test_ray_has_to_know_every_pod(cluster: Cluster) -> None:
     assert len(answers) == 2
 
 
+def test_a_pod_for_one_process_on_all_cores_offers_ray_no_cpu_and_is_no_node_for_ranks(cluster: Cluster) -> None:
+    cluster.ready()
+    pods: list[Any] = deepcopy(list(cluster.ray.pods()))
+    pods[-1]["metadata"]["labels"]["ray.io/group"] = "all-cores-2"
+
+    assert unregistered(pods, ray_nodes(x11=NodeState("ALIVE", 0)), 1) == ""
+    with pytest.raises(InfraError, match="Ray counts 1 CPUs on pod demo-workers-worker-z6744, 0 are asked for"):
+        unregistered(pods, ray_nodes(), 1)
+
+
 @pytest.mark.parametrize(
     ("nodes", "missing"),
     [

@@ -14,6 +14,7 @@ from fixtures.clusters.kubernetes.access.capacity import (
     node_rooms,
     parse_cpu,
     parse_memory,
+    places_for,
     refuses,
     requested,
     usable_cores,
@@ -161,6 +162,16 @@ def test_cpus_and_memory_and_places_of_each_node_limit_the_workers() -> None:
     assert "room for 1." in lack((node("a", cpu="1500m"), node("b", cpu="1500m")), 2)
     assert "room for 2." in lack((node("a", cpu="8", memory="8Gi"),), 3)
     assert "room for 1." in lack((full,), 2)
+
+
+def test_pods_beside_the_workers_go_where_they_cost_the_fewest() -> None:
+    rooms = node_rooms((node("a", cpu="4", memory="64Gi"), node("b", cpu="2500m", memory="64Gi")), (), **OURS)
+    small, wide = Resources(500, GIB), Resources(3000, GIB)
+
+    assert places_for(rooms, WORKER, []) == 6
+    assert places_for(rooms, WORKER, [small]) == 6
+    assert places_for(rooms, WORKER, [small, wide]) == 3
+    assert places_for(rooms, WORKER, [wide, wide]) is None
 
 
 def test_the_head_goes_where_it_costs_no_worker_if_it_fits_anywhere() -> None:

@@ -53,7 +53,12 @@ def containers(cluster: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_kuberays_schema_accepts_the_raycluster_and_knows_every_field() -> None:
-    for cluster in (yaml.safe_load(TEMPLATE), rendered(), rendered(overcommit=True, imported=False)):
+    for cluster in (
+        yaml.safe_load(TEMPLATE),
+        rendered(),
+        rendered(overcommit=True, imported=False),
+        with_all_cores(2, 4),
+    ):
         jsonschema.Draft202012Validator(SCHEMA).validate(cluster)
         assert list(unknown(SCHEMA, cluster)) == []
     wrong = rendered()
@@ -174,3 +179,44 @@ def test_what_the_code_sets_is_marked_in_the_manifest() -> None:
 
     for field in ("namespace:", "secretName:", "image:", "imagePullPolicy:", "replicas:", "maxReplicas:"):
         assert any(line.startswith(field) for line in marked), field
+
+
+def with_all_cores(*sizes: int, promised: bool = False) -> dict[str, Any]:
+    return manifest.add_all_cores(rendered(), sizes, promised=promised)
+
+
+def test_one_process_on_all_cores_has_a_pod_of_its_own_for_each_number_of_cpus() -> None:
+    _, *pods = groups(with_all_cores(2, 4))
+
+    assert [pod["groupName"] for pod in pods] == ["workers", "all-cores-2", "all-cores-4"]
+    assert (pods[2]["replicas"], pods[2]["maxReplicas"]) == (1, 1)
+    resources = [container["resources"] for container in containers(with_all_cores(2, 4))[1:]]
+    assert [each["limits"]["cpu"] for each in resources] == ["1", "2", "4"]
+    assert [each["limits"]["memory"] for each in resources] == ["2560Mi", "3072Mi", "4096Mi"]
+    assert [each["requests"] for each in resources[1:]] == [{"cpu": "50m", "memory": "2560Mi"}] * 2
+
+
+def test_on_somebody_elses_cluster_the_pod_of_one_process_is_promised_its_cpus() -> None:
+    asked = with_all_cores(4, promised=True)
+
+    assert containers(asked)[2]["resources"]["requests"] == {"cpu": "4", "memory": "2560Mi"}
+    assert manifest.all_cores_needs(asked, 4, promised=True) == Resources(4000, 2560 * MIB)
+    assert manifest.all_cores_needs(asked, 4, promised=False) == Resources(200, 2560 * MIB)
+
+
+def test_no_rank_and_no_baseline_can_land_on_the_pod_of_one_process_and_its_job_lands_nowhere_else() -> None:
+    offered = [group["rayStartParams"] for group in groups(with_all_cores(4))]
+
+    assert [each.get("num-cpus", "by the limit") for each in offered] == ["0", "by the limit", "0"]
+    assert [each.get("resources") for each in offered] == [None, None, r'"{\"all-cores-4\": 1}"']
+
+
+def test_the_pod_of_one_process_changes_nothing_about_where_workers_go() -> None:
+    _, workers, alone = groups(with_all_cores(4))
+
+    assert workers == groups(rendered())[1]
+    near, _ = workers["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert near["podAffinityTerm"]["labelSelector"]["matchLabels"]["ray.io/group"] == "workers"
+    assert "affinity" not in alone["template"]["spec"]

@@ -91,6 +91,15 @@ def asks_for_another_image() -> Any:
     return wanted
 
 
+def with_all_cores(ready: int) -> Any:
+    """A RayCluster with a group behind the workers', and so many ready pods by KubeRay's count."""
+    wanted = raycluster()
+    wanted["spec"]["workerGroupSpecs"].append({**wanted["spec"]["workerGroupSpecs"][0], "replicas": 1})
+    wanted["status"] |= {"desiredWorkerReplicas": 3, "readyWorkerReplicas": ready}
+    return wanted
+
+
+ALL_CORES = running("e2e-all-cores-2-worker-a", since=5)
 STARTING = pod("e2e-workers-worker-c", container("ray-worker", running={"startedAt": at(5)}), phase="Running")
 HEAD_FAILED = [{"type": "HeadPodReady", "status": "False", "reason": "PodFailed"}]
 
@@ -99,6 +108,10 @@ HEAD_FAILED = [{"type": "HeadPodReady", "status": "False", "reason": "PodFailed"
     ("cluster", "pods", "lacks"),
     [
         pytest.param(raycluster(), TWO, "", id="ready"),
+        pytest.param(with_all_cores(ready=3), (*TWO, ALL_CORES), "", id="ready with a pod for one process"),
+        pytest.param(
+            with_all_cores(ready=2), TWO, "2 of 3 workers ready (2 pods of 3)", id="the pod for one process is missing"
+        ),
         pytest.param(raycluster(), (*TWO, of_another_cluster()), "", id="pods of another Ray cluster do not count"),
         pytest.param(
             raycluster(generation=2), TWO, "KubeRay has seen generation 1, 2 is asked for", id="an unseen generation"
