@@ -29,7 +29,6 @@ class Server(FakeKubernetes):
     """An API server with KubeRay and the controllers that one notices, all of which act at once."""
 
     node_port = 0
-    kuberay = True
 
     def apply(self, at: Any, manifest: Any) -> Any:
         stored = super().apply(at, manifest)
@@ -37,7 +36,7 @@ class Server(FakeKubernetes):
             stored["status"] = crd(CRD)["status"]
         if manifest["kind"] == "Service":
             stored["spec"]["ports"][0].setdefault("nodePort", self.node_port)
-        if manifest["kind"] == "RayCluster" and self.kuberay:
+        if manifest["kind"] == "RayCluster":
             self._reconcile(stored)
         return stored
 

@@ -6,19 +6,21 @@ with FakeKubernetes() as fake:
     api = Api(fake.kubeconfig(tmp_path), None, clock=fake.clock)
 """
 
-import contextlib
 import json
 import re
 import ssl
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.stand_ins.http_server import Reply, answering
 from tests.stand_ins.kubernetes_store import PATH, FakeClock, Json, RefusedError, Store, absent, forbidden
 
 TOKEN = "kubernetes-test-token"
@@ -49,6 +51,10 @@ class Answer:
     message: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     wait: float = 0.0
+
+    @property
+    def content(self) -> Json | str:
+        return _status(self.code, self.reason, self.message)
 
 
 DROPPED = Answer(0)
@@ -82,6 +88,7 @@ class FakeKubernetes(Store):
         self._denied_everywhere: list[tuple[str, str]] = []
         self._recorded: list[Json] = []
         self._lock = threading.RLock()
+        self._serving = ExitStack()
 
     def fail(self, method: str, path: str, *answers: Answer) -> None:
         """Answer the next requests whose path holds `path` so, one each; then with the truth again."""
@@ -125,38 +132,13 @@ class FakeKubernetes(Store):
         return [each for each in self.requests if each.method == method and path in each.path]
 
     def __enter__(self) -> Self:
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = 1 << 16  # head and body in one packet: no delayed acknowledgement between them
-
-            def handle_one(self) -> None:
-                fake.handle(self)
-
-            do_GET = do_PATCH = do_DELETE = do_POST = do_PUT = handle_one  # noqa: N815 - the base class wants these
-
-            def date_time_string(self, timestamp: float | None = None) -> str:
-                return super().date_time_string(fake.clock.at if timestamp is None else timestamp)
-
-            def log_message(self, *_: object) -> None:
-                """Print nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        if self._tls is not None:
-            self._server.socket = self._tls.wrap_socket(self._server.socket, server_side=True)
-        self.address = f"http{'s' * (self._tls is not None)}://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
+        self.address = self._serving.enter_context(answering(self.reply, self._tls))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
+        self._serving.close()
 
-    def handle(self, call: BaseHTTPRequestHandler) -> None:
+    def reply(self, call: BaseHTTPRequestHandler) -> Reply:
         """Answer one request, or fail as asked."""
         url = urlsplit(call.path)
         body = call.rfile.read(int(call.headers.get("Content-Length") or 0))
@@ -169,24 +151,12 @@ class FakeKubernetes(Store):
             self.advance()
             answer = DROPPED if self.down else self._failure(request)
         time.sleep(answer.wait)
-        if answer.code == 0:
-            call.close_connection = True
-            return
         with self._lock:
-            code, content = (
-                self._truth(request)
-                if answer.code == 200
-                else (answer.code, _status(answer.code, answer.reason, answer.message))
-            )
+            code, content = self._truth(request) if answer.code == 200 else (answer.code, answer.content)
             text = "" if code == 204 else content if isinstance(content, str) else json.dumps(content)
         kind = "text/plain" if isinstance(content, str) else "application/json"
-        length = {"Content-Type": kind, "Content-Length": str(len(text.encode()))}
-        with contextlib.suppress(OSError):  # the client has given up
-            call.send_response(code)
-            for name, value in {**answer.headers, **length}.items():
-                call.send_header(name, value)
-            call.end_headers()
-            call.wfile.write(text.encode())
+        date = format_datetime(self.clock.utc(), usegmt=True)
+        return code, text.encode(), {**answer.headers, "Content-Type": kind, "Date": date}
 
     def advance(self) -> None:
         """Bring the recording and deletions up to the clock."""

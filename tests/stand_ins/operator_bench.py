@@ -10,7 +10,7 @@ from fixtures.clusters.kubernetes.operator.chart import Source
 from fixtures.clusters.kubernetes.operator.operator import Operator
 from tests.stand_ins.fake_helm import FakeHelm, make_chart
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
-from tests.stand_ins.kubernetes_store import FakeClock, forbidden
+from tests.stand_ins.kubernetes_store import FakeClock
 
 NS = "ray-train-e2e"
 LABEL = "app.kubernetes.io/managed-by"
@@ -19,9 +19,6 @@ LABEL = "app.kubernetes.io/managed-by"
 class Server(FakeKubernetes):
     """Establishes CRDs as a real API server does, after some seconds."""
 
-    narrow = False
-    """Whether Deployments may be seen in one namespace only."""
-
     conditions: tuple[Mapping[str, str], ...] | None = ({"type": "Established", "status": "True"},)
 
     def apply(self, at: Any, manifest: Any) -> Any:
@@ -29,11 +26,6 @@ class Server(FakeKubernetes):
         if manifest["kind"] == "CustomResourceDefinition":
             stored["status"] = {"conditions": self.conditions}
         return stored
-
-    def list(self, at: Any, query: Any) -> Any:
-        if self.narrow and at["plural"] == "deployments" and at["namespace"] is None:
-            raise forbidden("list", at)
-        return super().list(at, query)
 
 
 def raycluster(namespace: str, name: str) -> dict[str, Any]:

@@ -138,14 +138,14 @@ def test_two_operators_for_one_namespace_are_an_error_that_names_both(bench: Ben
 
 
 def test_who_may_not_look_into_other_namespaces_gets_along_with_our_own(bench: Bench) -> None:
-    bench.fake.narrow = True
+    bench.fake.deny_everywhere("list", "deployments")
     bench.fake.unknown.add("rayclusters")  # no operator can be there, seen or unseen
 
     assert bench.up().owned
 
 
 def test_who_may_not_look_into_other_namespaces_believes_that_installed_crds_have_an_operator(bench: Bench) -> None:
-    bench.fake.narrow = True
+    bench.fake.deny_everywhere("list", "deployments")
     bench.fake.deny("list", "customresourcedefinitions")
 
     operator = bench.up()

@@ -1,11 +1,10 @@
 """The client of the Jobs API against a stand-in that replays what Ray 2.60 really answered."""
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import FinishedJob, JobsClient, Timeouts
 from fixtures.system.text import plain
+from tests.stand_ins.http_server import answering
 
 DATA = Path(__file__).parents[1] / "data"
 HASTE = Timeouts(poll=2e-3, poll_pending=2e-3, settle=2e-3)
@@ -71,40 +71,16 @@ def _next(answers: list[Answer]) -> Answer:
 def dashboard() -> Iterator[Dashboard]:
     state = Dashboard()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = 1 << 16  # head and body in one packet: no delayed acknowledgement between them
+    def answer(call: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        body = json.loads(call.rfile.read(int(call.headers.get("Content-Length") or 0)) or b"{}")
+        code, value = state.answer(call.command, call.path, body)
+        time.sleep(state.delay)
+        if call.headers.get("Authorization") != f"Bearer {TOKEN}":
+            code, value = 401, "Unauthorized: Missing authentication token"
+        return code, (value if isinstance(value, str) else json.dumps(value)).encode()
 
-        def handle_one(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length) or b"{}")
-            code, value = state.answer(self.command, self.path, body)
-            time.sleep(state.delay)
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                code, value = 401, "Unauthorized: Missing authentication token"
-            if code == 0:  # the connection breaks
-                self.close_connection = True
-                return
-            content = (value if isinstance(value, str) else json.dumps(value)).encode()
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = handle_one  # noqa: N815 - the base class wants these names
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.address = f"http://127.0.0.1:{server.server_address[1]}"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=5)
+    with answering(answer) as state.address:
+        yield state
 
 
 @pytest.fixture
