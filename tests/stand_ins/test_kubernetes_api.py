@@ -213,7 +213,7 @@ def test_an_answer_that_comes_too_late_is_asked_for_again(
     monkeypatch.setattr(connection, "TIMEOUT_SECONDS", 0.05)
 
     assert connect().version() == "v1.34.4"
-    assert len(fake.asked("GET")) == 2
+    assert len(fake.asked("GET")) > 1
 
 
 def test_a_missing_right_names_the_verb_the_kind_and_the_namespace(fake: FakeKubernetes, api: Api) -> None:
