@@ -34,12 +34,14 @@ def test_the_verdict_is_looked_at_after_3_and_6_rounds_and_the_last(expected: tu
 
 @hypothesis.settings(deadline=None)
 @given(rounds=st.integers(1, 1000))
-def test_there_are_never_more_looks_than_their_level_pays_for(rounds: int) -> None:
+def test_there_are_never_more_looks_than_their_level_pays_for_or_repeats_than_a_third(rounds: int) -> None:
     planned = looks(rounds)
 
     assert len(planned) * (1 - LOOK_LEVEL) <= 0.05 + 1e-12
     assert list(planned) == sorted(set(planned))
     assert planned[-1] == rounds
+    assert max_repeats(rounds) <= rounds / 3
+    assert (max_repeats(rounds) >= 1) == (rounds >= 3)
 
 
 @hypothesis.settings(deadline=None)
@@ -55,13 +57,6 @@ def test_no_rounds_cannot_be_planned() -> None:
         looks(0)
     with pytest.raises(ValueError, match="number=0"):
         timing_round(Settings(), (2,), 0)
-
-
-@hypothesis.settings(deadline=None)
-@given(rounds=st.integers(1, 1000))
-def test_polluted_rounds_are_repeated_at_most_as_often_as_a_third_of_the_rounds(rounds: int) -> None:
-    assert max_repeats(rounds) <= rounds / 3
-    assert (max_repeats(rounds) >= 1) == (rounds >= 3)
 
 
 def test_accuracy_trials_are_the_baseline_then_each_count_with_one_seed_and_a_probe() -> None:
@@ -135,19 +130,14 @@ def test_nothing_is_expected_before_anything_was_seen() -> None:
     assert not fits_budget([BASELINE], [], elapsed=2, budget=2)
 
 
-def test_a_trial_is_expected_to_take_the_median_of_its_like() -> None:
+def test_a_trial_is_expected_to_take_the_median_of_its_like_or_its_configuration_or_the_longest() -> None:
     seen = [(BASELINE, 10.0), (replace(BASELINE, seed=3), 12.0), (BASELINE, 90.0), (TWO, 7.0)]
+    unlike = [(replace(TWO, kind="accuracy", epochs=3), 30.0), (BASELINE, 40.0)]
 
     assert expected_remaining([BASELINE, TWO], seen) == 12.0 + 7.0
     assert expected_remaining([], seen) == 0
-
-
-def test_without_its_like_a_trial_takes_as_long_as_its_configuration_did_or_as_the_longest() -> None:
-    longer = replace(TWO, kind="accuracy", epochs=3)
-    copies = replace(BASELINE, kind="ceiling", copies=2)
-
-    assert expected_remaining([TWO], [(longer, 30.0), (BASELINE, 40.0)]) == 30.0
-    assert expected_remaining([copies], [(longer, 30.0), (BASELINE, 40.0)]) == 40.0
+    assert expected_remaining([TWO], unlike) == 30.0
+    assert expected_remaining([replace(BASELINE, kind="ceiling", copies=2)], unlike) == 40.0
 
 
 def test_a_round_fits_when_it_is_expected_to_end_within_the_budget() -> None:

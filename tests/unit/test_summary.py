@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fixtures.analysis.measurement import Failure, Measurement, Run
+from fixtures.analysis.scaling import Prediction
 from fixtures.analysis.summary import EndToEnd, Summary, summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.errors import MissingResultError
@@ -169,11 +171,19 @@ def test_too_few_cores_are_not_applicable_and_a_run_without_any_other_count_is_i
     assert summary.verdict.outcome is Outcome.INCONCLUSIVE
 
 
-def test_a_run_whose_cluster_failed_is_infra_with_cause_and_remedy() -> None:
-    verdict = judge(run(failures=(Failure("run", "Infra", "A node is gone.", "See the evidence."),))).verdict
+def refused(measured: Run, why: str, outcome: Outcome = Outcome.REGRESSION) -> None:
+    """The run has this outcome, for this reason."""
+    verdict = judge(measured).verdict
+    assert verdict.outcome is outcome
+    assert verdict.why.startswith(why)
 
-    assert verdict.outcome is Outcome.INFRA
-    assert verdict.why == "A node is gone. See the evidence."
+
+def test_a_run_whose_cluster_failed_is_infra_with_cause_and_remedy() -> None:
+    lost = Failure("run", "Infra", "A node is gone.", "See the evidence.")
+
+    refused(run(failures=(lost,)), "A node is gone. See the evidence.", Outcome.INFRA)
+    trials = [measurement(spec(0)), changed(measurement(spec(2)), samples=1)]  # unequal work stays a regression
+    refused(run(accuracy=trials, failures=(lost,)), "")
 
 
 def test_a_trial_without_a_figure_is_a_regression_of_its_own_count_only() -> None:
@@ -199,10 +209,7 @@ def test_a_trial_without_a_figure_is_a_regression_of_its_own_count_only() -> Non
 def test_an_accuracy_missing_or_too_low_is_a_regression(baseline: float, parallel: float | None, why: str) -> None:
     trials = [changed(measurement(spec(0)), accuracy=baseline), changed(measurement(spec(2)), accuracy=parallel)]
 
-    verdict = judge(run(*FAST, accuracy=trials)).verdict
-
-    assert verdict.outcome is Outcome.REGRESSION
-    assert verdict.why.startswith(why)
+    refused(run(*FAST, accuracy=trials), why)
 
 
 def test_unequal_work_in_any_round_is_a_regression_whatever_the_speed_and_shows_none() -> None:
@@ -216,38 +223,22 @@ def test_unequal_work_in_any_round_is_a_regression_whatever_the_speed_and_shows_
     assert (two.speedup, two.speedup_of_all, two.end_to_end, two.ceiling, two.proof) == (None, None, None, None, ())
 
 
-def test_unequal_work_stays_a_regression_when_the_cluster_is_lost_afterwards() -> None:
-    trials = [measurement(spec(0)), changed(measurement(spec(2)), samples=1)]
-    lost = Failure("run", "Infra", "A node is gone.", "")
-
-    assert judge(run(accuracy=trials, failures=(lost,))).verdict.outcome is Outcome.REGRESSION
-
-
 def test_a_ceiling_of_copies_that_did_less_work_excuses_nothing() -> None:
     baseline, many, copies = SLOW[1]
     lazy = replace(copies, result=with_epoch(copies.result, 1, updates=1))
 
-    verdict = judge(run(SLOW[0], (baseline, many, lazy), SLOW[2])).verdict
-
-    assert verdict.outcome is Outcome.REGRESSION
-    assert verdict.why.startswith("Copy 1 of 2: Rank 0 did 1 updates")
+    refused(run(SLOW[0], (baseline, many, lazy), SLOW[2]), "Copy 1 of 2: Rank 0 did 1 update")
 
 
-def test_a_trial_that_took_no_time_is_an_error_and_no_infinite_speedup() -> None:
+def test_a_trial_that_took_no_time_or_an_absent_one_is_an_error_and_no_infinite_speedup() -> None:
     baseline, many, copies = FAST[1]
     instant = replace(many, result=with_epoch(many.result, 0, seconds=0.0))
 
-    verdict = judge(run(FAST[0], (baseline, instant, copies), FAST[2])).verdict
-
-    assert verdict.outcome is Outcome.REGRESSION
-    assert "no training time for epoch 1 (got 0.0)" in verdict.why
-
-
-def test_a_count_without_an_accuracy_trial_is_not_green() -> None:
-    verdict = judge(run(*FAST, accuracy=[measurement(spec(0))])).verdict
-
-    assert verdict.outcome is Outcome.REGRESSION
-    assert verdict.why == "There is no accuracy trial of the workers."
+    refused(
+        run(FAST[0], (baseline, instant, copies), FAST[2]),
+        "Rank 0 reported no training time for epoch 1 (got 0.0)",
+    )
+    refused(run(*FAST, accuracy=[measurement(spec(0))]), "There is no accuracy trial of the workers.")
 
 
 def test_polluted_rounds_are_set_aside_whole_and_shown_with_and_without() -> None:
@@ -307,9 +298,7 @@ def test_a_run_goes_through_its_file_unchanged_and_is_judged_the_same() -> None:
         ("spec kind", "guess", "[1].spec.kind: expected one of accuracy, timing, ceiling, all-cores"),
     ],
 )
-def test_a_figure_that_is_missing_or_of_another_kind_in_the_file_is_named(
-    keys: str, value: str | None, why: str
-) -> None:
+def test_a_figure_missing_or_of_another_kind_in_the_file_is_named(keys: str, value: str | None, why: str) -> None:
     content = json.loads(run(*FAST).to_json())
     *path, last = keys.split()
     part = content["measurements"][1]
@@ -338,30 +327,25 @@ def test_the_phases_of_a_trial_add_up_to_its_job_clock() -> None:
     assert trial.phases["train"] == pytest.approx(10.0)
 
 
-def test_a_prediction_takes_nothing_that_the_workers_measured() -> None:
+def predicted(*rounds: Sequence[Measurement], **more: Any) -> Prediction | None:
+    return summarise(run(*rounds, **more), SPREAD, SCALING).of(2).prediction
+
+
+def test_a_prediction_takes_nothing_that_the_workers_or_a_polluted_round_measured() -> None:
     faster = [(one, replace(two, result=measurement(two.spec, 1, 1.0).result), copy) for one, two, copy in FAST]
-
-    predicted, other = (summarise(run(*each), SPREAD, SCALING).of(2).prediction for each in (FAST, faster))
-
-    assert predicted is not None
-    assert predicted == other
-    assert predicted.scale == pytest.approx(1.0 / SCALING.step_seconds(1, SETTINGS.batch_size), rel=0.02)
-
-
-def test_a_polluted_round_does_not_count_for_a_prediction() -> None:
     slow = timing_round(4, 90.0, 50.0, 95.0)
 
-    clean, polluted = (summarise(each, SPREAD, SCALING) for each in (run(*FAST), run(*FAST, slow, polluted={"4": "x"})))
-
-    assert clean.of(2).prediction == polluted.of(2).prediction is not None
+    prediction = predicted(*FAST)
+    assert prediction is not None
+    assert prediction.scale == pytest.approx(1.0 / SCALING.step_seconds(1, SETTINGS.batch_size), rel=0.02)
+    assert predicted(*faster) == predicted(*FAST, slow, polluted={"4": "x"}) == prediction
 
 
 def test_nothing_is_predicted_where_the_model_does_not_apply() -> None:
-    grpc = [tuple(replace(m, result=with_all_ranks(m.result, collective="tensorflow")) for m in each) for each in FAST]
-    apart = [tuple(replace(m, result=with_rank(m.result, 0, host="there")) for m in each) for each in FAST]
+    grpc = [[replace(m, result=with_all_ranks(m.result, collective="tensorflow")) for m in trials] for trials in FAST]
+    apart = [[replace(m, result=with_rank(m.result, 0, host="there")) for m in trials] for trials in FAST]
     one = [timing_round(number, 10.0, 10.5, workers=1) for number in (1, 2)]
 
-    for measured in (run(), run(*grpc), run(*apart), run(*FAST, usable_cores=1)):
-        assert summarise(measured, SPREAD, SCALING).of(2).prediction is None
+    assert predicted() is predicted(*grpc) is predicted(*apart) is predicted(*FAST, usable_cores=1) is None
     assert summarise(run(*one, counts=(1,)), SPREAD, SCALING).of(1).prediction is None
     assert judge(run(*FAST)).of(2).prediction is None  # no model was given
