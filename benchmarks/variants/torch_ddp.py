@@ -26,6 +26,7 @@ from benchmarks.variants.common import (
 from trainer import schedule
 
 EPSILON = 1e-7  # of Adam, as Keras sets it
+LAYOUT = torch.channels_last  # a fifth less CPU than the other on an AMD EPYC
 
 
 def network() -> nn.Module:
@@ -48,9 +49,9 @@ def run(options: Options, rank: int = 0, world_size: int = 1) -> VariantResult:
     torch.set_num_interop_threads(1)
     torch.manual_seed(options.seed)
     mnist = load(options)
-    images = torch.from_numpy(scaled(mnist.train_images)).permute(0, 3, 1, 2).contiguous()
+    images = torch.from_numpy(scaled(mnist.train_images)).permute(0, 3, 1, 2).contiguous(memory_format=LAYOUT)
     labels = torch.from_numpy(mnist.train_labels).long()
-    model: Any = network()
+    model: Any = network().to(memory_format=LAYOUT)
     if world_size > 1:
         from ray.train.torch import prepare_model  # noqa: PLC0415 - one process needs no Ray
 
