@@ -31,20 +31,13 @@ def test_pods_of_a_ray_cluster_are_those_with_its_name_in_its_namespace() -> Non
     assert ray_pods(pods, elsewhere) == ()
 
 
-def test_an_event_that_was_repeated_counts_from_when_it_was_last_seen() -> None:
-    (created,) = (each for each in items("events-ray.json") if each["reason"] == "CreatedWorkerPod")
+def test_events_about_a_pod_come_in_the_order_in_which_they_were_last_seen() -> None:
+    events, (head,) = items("events-ray.json"), items("pod-head.json")
+    (repeated,) = (event for event in events if event["reason"] == "CreatedWorkerPod")
+    reasons = [event["reason"] for event in events_of([*reversed(events)], head)]
 
-    assert event_time(created) == "2026-11-23T09:11:54.018493Z"
-    assert event_count(created) == 2
-
-
-def test_events_about_a_pod_come_in_the_order_in_which_they_were_seen() -> None:
-    (head,) = items("pod-head.json")
-    told = [each["reason"] for each in events_of([*reversed(items("events-ray.json"))], head)]
-
-    assert told[0] == "Scheduled"
-    assert told[-1] == "Unhealthy"
-    assert len(told) == 5
+    assert (event_time(repeated), event_count(repeated)) == ("2026-11-23T09:11:54.018493Z", 2)
+    assert (reasons[0], reasons[-1], len(reasons)) == ("Scheduled", "Unhealthy", 5)
 
 
 def test_a_container_that_was_started_again_tells_both_its_starts() -> None:

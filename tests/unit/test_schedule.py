@@ -1,6 +1,5 @@
 """Which sample is where in which batch: nobody trains on one twice, and shares add up."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,13 +67,9 @@ def test_other_epochs_and_other_seeds_have_other_orders_and_drop_other_samples(s
 def test_the_order_does_not_change_between_versions() -> None:
     assert list(global_batches(1, 0, 4, 10)[0]) == [8, 5, 9, 0]
     assert coverage([[5, 6], [7, 8]]) == "a37be4f2d2b6a4258f6589b038aefc16"
+    assert add_coverage([]) == add_coverage([f"{0:032x}"]) == coverage([]) == "0" * 32
 
 
 def test_an_epoch_of_mnist_in_batches_of_128_has_468_updates_and_drops_96_samples() -> None:
     assert updates_per_epoch(128) == 468
     assert TRAIN_SAMPLES - 468 * 128 == 96
-
-
-@pytest.mark.parametrize("hashes", [[], [f"{0:032x}"]])
-def test_nothing_adds_up_to_nothing(hashes: list[str]) -> None:
-    assert add_coverage(hashes) == coverage([]) == "0" * 32
