@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from trainer import data, deferred
+from trainer import data, deferred, ray_private
 from trainer.progress import READY, show
 from trainer.result import DAMAGED_DATA, RankRecord, TrialResult, encode
 from trainer.telemetry import Telemetry
@@ -34,6 +34,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--cores", type=_cores, default=(), help="with --workers 0: cores to run on, such as 0,1")
     parser.add_argument("--data", default=str(MNIST))
     parser.add_argument("--collective", choices=("auto", "memory", "ring", "tensorflow"), default="auto")
+    parser.add_argument("--ray-train", choices=("shipped", "trimmed"), default="shipped", help="trimmed: no helpers")
     parser.add_argument("--probe", action="store_true", help="run the equivalence probe first")
     parser.add_argument("--evaluate", action="store_true", help="test accuracy after every epoch")
     parser.add_argument("--slowdown", type=float, default=0.0, help="share by which each step is delayed on purpose")
@@ -86,9 +87,12 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         trial=options.trial,
     )
     if options.workers:
+        trimmed = options.ray_train == "trimmed"
+        if trimmed:
+            ray_private.trim_imports()
         from trainer import ray_train  # noqa: PLC0415 - the baseline imports no Ray
 
-        return ray_train.run(work, options.workers, marks, show)
+        return ray_train.run(work, options.workers, marks, show, trimmed=trimmed)
     deferred.import_tensorflow()  # seconds, which the command line need not pay
     from trainer import training  # noqa: PLC0415
 

@@ -1,9 +1,9 @@
-"""What a process imports, and how: TensorFlow where it trains, without Keras; what nobody calls, never.
+"""What a process imports, and how: TensorFlow where it trains, without Keras.
 
 `ray.train.tensorflow` imports TensorFlow as it is loaded, for annotations; so the driver and Ray Train's
 controller would each spend seconds of CPU on a library that they never call, on the cores that the workers start
-on. Likewise `ray.train` imports Ray Data and pandas, which serve datasets of Ray Data: two thirds of its own time
-to load, in the driver, then in the controller, then in every worker, each of which waits for the one before.
+on. A module of our own stands in `sys.modules` for it until somebody uses it: that is Python's public way, and
+nothing of Ray is changed.
 """
 
 from __future__ import annotations
@@ -11,18 +11,11 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from trainer import ray_private
-
-STANDS_IN: Mapping[str, Mapping[str, object]] = {
-    # What ray.train.tensorflow names in annotations, which are evaluated as it is loaded.
-    "tensorflow": {"keras": SimpleNamespace(Model=object), "data": SimpleNamespace(Dataset=object)},
-    "pandas": {},
-}
-"""Libraries that ray.train imports, and what it takes from them there."""
+# What ray.train.tensorflow names in annotations, which are evaluated as it is loaded.
+TAKEN_FROM_TENSORFLOW = {"keras": SimpleNamespace(Model=object), "data": SimpleNamespace(Dataset=object)}
 
 
 class _Deferred(ModuleType):
@@ -36,13 +29,16 @@ class _Deferred(ModuleType):
 
 
 def defer() -> None:
-    """Put stand-ins where TensorFlow, pandas and Ray Data would be; none for what is imported already."""
+    """Put a stand-in where TensorFlow would be, unless it is imported already."""
     collect_seldom()
-    for name, taken in STANDS_IN.items():
-        stand_in = _Deferred(name)
-        vars(stand_in).update(taken)
-        sys.modules.setdefault(name, stand_in)
-    ray_private.leave_out_ray_data()
+    put_stand_in("tensorflow", **TAKEN_FROM_TENSORFLOW)
+
+
+def put_stand_in(name: str, **taken: object) -> None:
+    """Let a library be imported only when somebody uses more of it than what is given here."""
+    stand_in = _Deferred(name)
+    vars(stand_in).update(taken)
+    sys.modules.setdefault(name, stand_in)
 
 
 def collect_seldom() -> None:

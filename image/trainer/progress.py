@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 
 MARKER = "TRIAL-PROGRESS"
@@ -12,8 +13,9 @@ Progress = Callable[[Mapping[str, object]], None]
 
 
 def show(event: Mapping[str, object]) -> None:
-    """Print one event."""
-    print(f"{MARKER} {json.dumps(event)}", flush=True)
+    """Print one event; Ray Train would send a worker's `print` through a logger as well."""
+    sys.stdout.write(f"{MARKER} {json.dumps(event)}\n")
+    sys.stdout.flush()
 
 
 def parse(line: str) -> dict[str, object] | None:

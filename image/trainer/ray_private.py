@@ -1,7 +1,7 @@
 """The private interfaces of Ray that are used, seen with the version in SEEN_WITH; no other module names any.
 
-On a node: Ray stays on loopback. In a training: Ray Train starts without helpers that have nothing to do here.
-Nothing of Ray is imported before a function is called.
+On a node: Ray stays on loopback. In a training with --ray-train=trimmed, and only there: Ray Train starts without
+helpers that have nothing to do here. Nothing of Ray is imported before a function is called.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from trainer import deferred
+
 SEEN_WITH = "2.60"
 UNNEEDED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
 """Callbacks that each start an actor, a second of CPU while the workers start and wake-ups while they train.
@@ -21,6 +23,12 @@ UNNEEDED = ("DatasetsCallback", "PlacementGroupCleanerCallback")
 One serves datasets of Ray Data, of which there are none; the other frees the workers' CPUs when the controller
 dies, which the end of the job does as well.
 """
+TRIMMED = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # 2 by default: how late the end of training is noticed
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor for spot instances, which start up beside the workers
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it sends each line of a worker through a logger as well
+}
+"""Variables that Ray's documentation does not list; they reach controller and workers from the driver's environment."""
 
 
 def start_on_loopback() -> Callable[[], Any]:
@@ -64,8 +72,14 @@ def trimmed_trainer() -> Any:
     return TrimmedTrainer
 
 
-def leave_out_ray_data() -> None:
-    """Put a stand-in where `ray.data` would be imported; whatever is taken from it is an empty class."""
+def trim_imports() -> None:
+    """Keep a process of Ray Train from loading pandas and Ray Data, two thirds of its time to load.
+
+    Driver, controller and workers would each load them for datasets of Ray Data, one after the other.
+    Whatever is taken from `ray.data` is an empty class.
+    """
+    deferred.defer()
+    deferred.put_stand_in("pandas")
     if "ray.data" not in sys.modules and not any(isinstance(finder, _RayDataFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _RayDataFinder())
 

@@ -16,6 +16,7 @@ deferred.defer()
 
 import ray  # noqa: E402 - after the stand-in
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context  # noqa: E402
+from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
 
 from trainer.progress import Progress, show  # noqa: E402
 from trainer.result import RankRecord  # noqa: E402
@@ -23,24 +24,24 @@ from trainer.ring import said  # noqa: E402
 from trainer.telemetry import Telemetry  # noqa: E402
 from trainer.work import Work  # noqa: E402
 
-RAY_TRAIN = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # 2 by default: how late the end of training is noticed
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor for spot instances, which start up beside the workers
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # it prints a worker's lines a second time
-}
-"""Ray Train's own settings; they reach its controller and workers from the driver's environment."""
 
+def run(
+    work: Work, workers: int, marks: dict[str, float], progress: Progress, *, trimmed: bool
+) -> tuple[RankRecord, ...]:
+    """Train with N Ray Train workers and return what each of them hands over, by rank.
 
-def run(work: Work, workers: int, marks: dict[str, float], progress: Progress) -> tuple[RankRecord, ...]:
-    """Train with N Ray Train workers and return what each of them hands over, by rank."""
+    Ray Train is used as it ships, by its public interface and with its own defaults, unless it is `trimmed`.
+    """
     progress({"phase": "ray"})
-    os.environ.update(RAY_TRAIN)
-    hook = {"worker_process_setup_hook": "trainer.deferred.defer"}
-    ray.init(address="auto", configure_logging=False, runtime_env=hook)
+    trainer_class, hook = TensorflowTrainer, "trainer.deferred.defer"
+    if trimmed:
+        os.environ.update(ray_private.TRIMMED)
+        trainer_class, hook = ray_private.trimmed_trainer(), "trainer.ray_private.trim_imports"
+    ray.init(address="auto", configure_logging=False, runtime_env={"worker_process_setup_hook": hook})
     marks["ray"] = time.time()
     progress({"phase": "workers"})
     with TemporaryDirectory(prefix="storage-") as storage:
-        trainer = ray_private.trimmed_trainer()(
+        trainer = trainer_class(
             _worker,
             train_loop_config={"work": asdict(work)},
             scaling_config=ScalingConfig(

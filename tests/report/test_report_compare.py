@@ -72,6 +72,12 @@ def judged(old: Run, new: Run) -> tuple[Outcome, str]:
             id="another setting",
         ),
         pytest.param(
+            run(*rounds(6.0), settings=replace(SETTINGS, ray_train="trimmed")),
+            Outcome.INCONCLUSIVE,
+            "--ray-train shipped",
+            id="another Ray Train",
+        ),
+        pytest.param(
             run(rounds(5.5)[0], settings=SETTINGS),
             Outcome.INCONCLUSIVE,
             "one of the runs has no interval",
@@ -99,15 +105,16 @@ def test_the_verdict_of_a_later_run(new: Run, outcome: Outcome, why: str) -> Non
     assert why in reason
 
 
-def test_a_run_with_an_injected_slowdown_is_marked_wherever_its_figures_are() -> None:
-    delayed = slowed(run(*rounds(6.0), settings=replace(SETTINGS, inject_slowdown=0.15)), 0.15)
+def test_what_was_changed_on_purpose_is_named_wherever_a_runs_figures_are() -> None:
+    altered = replace(SETTINGS, inject_slowdown=0.15, ray_train="trimmed")
+    delayed = slowed(run(*rounds(6.0), settings=altered), 0.15)
     runs = [named(OLD, "old"), named(delayed, "new")]
     found = [compare_runs(*runs)]
 
-    assert found[0].verdict.outcome is Outcome.REGRESSION
     for made in (make_comparison_page(runs, found), make_comparison_markdown(runs, found)):
         assert "new: INJECTED SLOWDOWN OF 15.0%: each step of the workers was delayed on purpose." in made
-        assert "2 workers, new (INJECTED SLOWDOWN OF 15.0%)" in made
+        assert "TRIMMED RAY TRAIN: helpers of Ray Train were left out by private means." in made
+        assert "2 workers, new (INJECTED SLOWDOWN OF 15.0%, TRIMMED RAY TRAIN)" in made
 
 
 def test_other_versions_may_be_what_is_compared_so_they_are_noted_and_nothing_else() -> None:

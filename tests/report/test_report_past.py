@@ -153,7 +153,7 @@ def test_a_slowdown_that_was_asked_for_and_found_asks_nobody_to_mend_anything() 
     found = make_headline(with_history(summary_of(asked), Judgement(12, (DROP,), ())))
 
     assert found.outcome is Outcome.REGRESSION
-    assert found.injected.startswith("INJECTED SLOWDOWN OF 15.0%")
+    assert found.altered.startswith("INJECTED SLOWDOWN OF 15.0%")
     assert found.next == ("The injected slowdown was detected, as intended; nothing to fix.",)
 
 

@@ -182,7 +182,7 @@ def test_a_run_with_an_injected_slowdown_says_so_everywhere_and_is_not_kept_in_t
     comparison = json.loads((out / "results/comparison.json").read_text())
     assert comparison["injected_slowdown"] == comparison["ray_distributed"]["injected_slowdown"] == 0.15
     assert comparison["baseline"]["injected_slowdown"] == 0
-    assert comparison["comparison"]["why"].startswith("WITH AN INJECTED SLOWDOWN OF 15.0% OF EACH STEP: ")
+    assert comparison["comparison"]["why"].startswith("WITH INJECTED SLOWDOWN OF 15.0%: ")
     assert not (out / "history").exists()
 
 

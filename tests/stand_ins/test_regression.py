@@ -223,6 +223,7 @@ def test_an_entry_holds_what_the_run_measured_on_what_and_with_what(tmp_path: Pa
         "timing-epochs": "1",
         "cpus-per-worker": "1",
         "collective": "auto",
+        "ray-train": "shipped",
         "quick": "false",
     }
     assert found.compared[0].speedup == pytest.approx(1.8)

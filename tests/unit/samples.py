@@ -63,7 +63,7 @@ def entry(
         at=f"2026-12-{number:02d}T02:00:00+00:00",
         commit=Commit(f"{number:02d}" + "c0ffee" * 6 + "42"),
         machine=machine,
-        setup={"cluster": "local", "batch-size": "128"},
+        setup={"cluster": "local", "batch-size": "128", "ray-train": "shipped"},
         versions={"ray": "2.60.0", "kernel": "6.18"},
         counts=tuple(counts),
         rounds={"0": own} | {str(each): many for each in counts},

@@ -152,11 +152,12 @@ def test_the_one_round_of_a_quick_run_has_the_process_on_all_cores_too() -> None
 def test_every_command_carries_the_settings() -> None:
     jobs = FakeJobs()
 
-    measure(jobs, replace(SETTINGS, collective="ring"))
+    measure(jobs, replace(SETTINGS, collective="ring", ray_train="trimmed"))
 
     for command in jobs.commands:
         options = trainer.parse(command[3:])
         assert (options.batch_size, options.cpus, options.collective, options.data) == (6000, 1, "ring", "mnist.npz")
+        assert (options.ray_train == "trimmed") is (options.workers > 0)
 
 
 # Budget and noise

@@ -133,6 +133,16 @@ def test_an_entry_of_an_older_schema_lacks_fields_and_still_counts(tmp_path: Pat
     assert (found.complete, found.injected_slowdown) == (True, 0.0)
 
 
+def test_an_entry_of_before_there_was_a_choice_of_ray_train_is_like_the_trimmed_ones(tmp_path: Path) -> None:
+    made = history(tmp_path, 1)
+    changed(made, setup={"cluster": "local", "batch-size": "128"})
+
+    (old,), _ = made.read()
+
+    assert old.like == replace(entry(2), setup=entry(2).setup | {"ray-train": "trimmed"}).like
+    assert old.like != entry(2).like
+
+
 @pytest.mark.parametrize(
     ("section", "why"),
     [
@@ -202,7 +212,8 @@ def test_versions_are_no_reason_to_forget_the_past_and_hardware_and_settings_are
         replace(entry(1), machine=replace(HERE, memory_gib=16)),
         replace(entry(1), machine=replace(HERE, quota=1.5)),
         replace(entry(1), machine=replace(HERE, cpu="Intel Xeon")),
-        replace(entry(1), setup={"cluster": "minikube", "batch-size": "128"}),
+        replace(entry(1), setup=entry(1).setup | {"cluster": "minikube"}),
+        replace(entry(1), setup=entry(1).setup | {"ray-train": "trimmed"}),
     ):
         assert other.like != entry(2).like
     assert entry(1, machine=None).like != entry(2, machine=None).like, "an unknown machine is like no other"
@@ -291,7 +302,7 @@ def test_the_status_names_machine_runs_and_what_the_gate_says(
 
     shown = capsys.readouterr().out
     assert "left out: 0009_cut.json" in shown
-    assert "machine: AMD EPYC, 2 cores (2 usable), 24 GiB; cluster=local" in shown
+    assert "machine: AMD EPYC, 2 cores (2 usable), 24 GiB; cluster=local, batch-size=128, ray-train=shipped" in shown
     assert "01c0ffeec0ff" in shown
     assert "S(2) 1.600" in shown
     assert f"No comparable history yet: 2 of {REFERENCE} nights" in shown

@@ -249,6 +249,11 @@ def test_the_header_shows_every_option_in_a_form_that_is_accepted_again() -> Non
     assert "min-speedup=2:1.5,4:2.5" in Settings().recorded()
 
 
+def test_a_run_of_before_there_was_a_choice_of_ray_train_had_the_trimmed_one() -> None:
+    assert Settings.from_recorded(["workers=2"]).ray_train == "trimmed"
+    assert Settings.from_recorded(Settings().recorded()).ray_train == "shipped"
+
+
 def parsed(option: Option, text: str) -> object:
     try:
         return option.parse(text)

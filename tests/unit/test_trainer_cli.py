@@ -24,7 +24,7 @@ def test_the_defaults_are_those_of_the_suite() -> None:
     options = parse(["--workers", "0"])
 
     assert (options.epochs, options.batch_size, options.seed, options.cpus, options.copies) == (3, 128, 1, 1, 1)
-    assert (options.collective, options.probe, options.evaluate) == ("auto", False, False)
+    assert (options.collective, options.ray_train, options.probe) == ("auto", "shipped", False)
     assert options.data == str(MNIST)
     assert MNIST.is_file()
 
@@ -45,6 +45,7 @@ def test_the_defaults_are_those_of_the_suite() -> None:
         ("--workers 0 --cores zero", "argument --cores: invalid"),
         ("--workers 2 --copies 2", "--copies needs --workers 0"),
         ("--workers 2 --collective telepathy", "argument --collective: invalid choice: 'telepathy'"),
+        ("--workers 2 --ray-train fast", "argument --ray-train: invalid choice: 'fast'"),
         ("--workers 2 --slowdown 1.5", "--slowdown is a share from 0 to 1, of workers alone"),
         ("--workers 0 --slowdown 0.15", "a baseline is never slowed down"),
         ("--workers 2 --fast", "unrecognized arguments: --fast"),
@@ -95,15 +96,32 @@ def test_the_stand_in_for_tensorflow_gives_way_to_the_real_one() -> None:
     run(code)
 
 
-def test_ray_data_is_not_loaded_and_whatever_is_imported_from_it_is_a_class_that_does_nothing(tmp_path: Path) -> None:
+def test_ray_train_as_it_ships_has_the_real_ray_data_and_pandas(tmp_path: Path) -> None:
+    (tmp_path / "ray" / "data").mkdir(parents=True)
+    (tmp_path / "ray" / "__init__.py").touch()
+    (tmp_path / "ray" / "data" / "__init__.py").write_text("Dataset = 'real'\n")
+    (tmp_path / "pandas.py").write_text("DataFrame = 'real'\n")
+    code = (
+        "import sys\n"
+        "from trainer import deferred, ray_private\n"
+        "deferred.defer()\n"
+        "assert not {'pandas', 'ray.data'} & set(sys.modules)\n"
+        "import pandas, ray.data\n"
+        "assert ray.data.Dataset == sys.modules['pandas'].DataFrame == 'real'\n"
+    )
+
+    run(code, tmp_path)
+
+
+def test_trimmed_it_has_classes_that_do_nothing_in_the_place_of_ray_datas(tmp_path: Path) -> None:
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "__init__.py").touch()
     code = (
         "import sys\n"
-        "from trainer import deferred\n"
-        "deferred.defer()\n"
-        "deferred.defer()\n"
-        "assert len([each for each in sys.meta_path if type(each).__module__ == 'trainer.ray_private']) == 1\n"
+        "from trainer import ray_private\n"
+        "ray_private.trim_imports()\n"
+        "ray_private.trim_imports()\n"
+        "assert len([finder for finder in sys.meta_path if type(finder).__module__ == 'trainer.ray_private']) == 1\n"
         "import ray.data\n"
         "from ray.data import Dataset\n"
         "from ray.data._internal.execution import interfaces, context\n"
@@ -120,8 +138,8 @@ def test_whoever_uses_pandas_after_all_gets_the_real_one(tmp_path: Path) -> None
     (tmp_path / "pandas.py").write_text("DataFrame = 'real'\n")
     code = (
         "import sys\n"
-        "from trainer import deferred\n"
-        "deferred.defer()\n"
+        "from trainer import ray_private\n"
+        "ray_private.trim_imports()\n"
         "import pandas\n"
         "assert pandas.DataFrame == 'real' and sys.modules['pandas'] is not pandas\n"
     )
