@@ -15,7 +15,7 @@ from fixtures.errors import MissingResultError
 from fixtures.system.noise import Noise
 from trainer.reading import BrokenResultError, from_dict, parse_json
 
-GROUPS = ("ray", "noray", "variants", "batches", "peers")
+GROUPS = ("ray", "noray", "helpers", "variants", "batches", "peers")
 WORKERS = 2
 BATCH = 128
 LARGER_BATCHES = (256, 512)
@@ -61,7 +61,7 @@ SCRIPTS = MappingProxyType(
 )
 """Every variant, and the peers that are scripts, by their name for people."""
 
-Kind = Literal["baseline", "workers", "tensorflow", "copies", "ranks", "mpi", "variant"]
+Kind = Literal["baseline", "workers", "trimmed", "tensorflow", "copies", "ranks", "mpi", "variant"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Configuration:
     """One way to train an epoch.
 
     Attributes:
-        kind: the baseline, Ray Train's workers, the same with TensorFlow's collective, copies of the baseline, ranks
-            without Ray, the same started by MPI, or a script.
+        kind: the baseline, Ray Train's workers, those of a trimmed Ray Train, the same with TensorFlow's collective,
+            copies of the baseline, ranks without Ray, the same started by MPI, or a script.
         batch_size: global.
         variant: name of the script; empty for the others.
         evaluate: whether the test accuracy is computed at the end.
@@ -87,6 +87,7 @@ class Configuration:
         plain = {
             "baseline": "baseline",
             "workers": f"{WORKERS} workers",
+            "trimmed": f"{WORKERS} workers, trimmed Ray Train",
             "tensorflow": f"{WORKERS} workers, TensorFlow's collective",
             "copies": f"{WORKERS} copies",
             "ranks": f"{WORKERS} ranks without Ray",
@@ -118,11 +119,12 @@ def configurations(groups: Collection[str], number: int, skipped: Collection[str
     larger = LARGER_BATCHES[(number - 1) % len(LARGER_BATCHES)]
     wanted = (
         (Configuration("copies"), {"ray"}),
-        (Configuration("workers"), {"ray", "noray", "peers"}),
+        (Configuration("workers"), {"ray", "noray", "helpers", "peers"}),
+        (Configuration("trimmed"), {"helpers"}),
         (Configuration("tensorflow"), {"peers"}),
         (Configuration("mpi"), {"peers"}),
         (Configuration("ranks"), {"noray"}),
-        (Configuration("baseline"), {"ray", "noray", "variants", "peers"}),
+        (Configuration("baseline"), {"ray", "noray", "helpers", "variants", "peers"}),
         (Configuration("variant", variant=RAY_FIT), {"peers"}),
         (Configuration("variant", variant=TF_KERAS_FIT), {"peers", "variants"}),
         (Configuration("variant", variant=KERAS_FIT), {"peers", "variants"}),
@@ -137,7 +139,8 @@ def configurations(groups: Collection[str], number: int, skipped: Collection[str
         configuration for configuration, users in wanted if users & set(groups) and configuration.name not in skipped
     ]
     if number == 0:
-        alike = [trial for trial in trials if trial.batch_size == BATCH and trial.kind not in ("copies", "ranks")]
+        others = ("copies", "ranks", "trimmed")
+        alike = [trial for trial in trials if trial.batch_size == BATCH and trial.kind not in others]
         return tuple(replace(trial, evaluate=True) for trial in alike)
     return rotated(trials, number)
 

@@ -45,9 +45,9 @@ class Trials:
         self, provider: Provider, cluster: Cluster, jobs: JobsClient, display: Display, environ: Mapping[str, str]
     ) -> None:
         self._cluster, self._environ = cluster, environ
-        self._runner, self._tensorflow = (
-            TrialRunner(provider, cluster, jobs, display, cpus=CPUS, collective=collective)
-            for collective in ("auto", "tensorflow")
+        self._runner, self._trimmed, self._tensorflow = (
+            TrialRunner(provider, cluster, jobs, display, cpus=CPUS, collective=collective, ray_train=ray_train)
+            for collective, ray_train in (("auto", "shipped"), ("auto", "trimmed"), ("tensorflow", "shipped"))
         )
 
     def run(
@@ -58,7 +58,7 @@ class Trials:
             return self._variant(configuration, seed, number, where, expected)
         if configuration.kind in ("ranks", "mpi"):
             return Trial(configuration, self._ranks(configuration, seed, number, where, expected))
-        runner = self._tensorflow if configuration.kind == "tensorflow" else self._runner
+        runner = {"tensorflow": self._tensorflow, "trimmed": self._trimmed}.get(configuration.kind, self._runner)
         spec = configuration.spec(seed)
         return Trial(configuration, runner.trial(spec, configuration.batch_size, number, where, expected))
 

@@ -121,6 +121,7 @@ def facts(bench: Bench) -> tuple[Fact, ...]:
             ("ceiling", ceiling(bench, size)),
         )
         measured += [_fact(f"{what}, batch {size}", ratios) for what, ratios in beside if ratios]
+    measured += _cost_of_helpers(bench)
     baseline = Configuration("baseline")
     for name in VARIANTS:
         if ratios := ratio(bench, Configuration("variant", variant=name), baseline):
@@ -130,6 +131,28 @@ def facts(bench: Bench) -> tuple[Fact, ...]:
         if seconds := list(bench.timed(configuration).values()):
             measured.append(_fact(f"T({configuration.name})", Ratios(1, tuple(seconds)), "s"))
     return tuple(measured)
+
+
+def _cost_of_helpers(bench: Bench) -> list[Fact]:
+    """What Ray Train as it ships takes longer than a trimmed one in the same rounds, by two clocks."""
+    shipped, trimmed = bench.measured(Configuration("workers")), bench.measured(Configuration("trimmed"))
+    both = [(shipped[number], trimmed[number]) for number in shipped if number in trimmed]
+    if not both:
+        return []
+    clocks = {
+        "training clock": [one.train_seconds - other.train_seconds for one, other in both],
+        "job clock": [one.job_seconds - other.job_seconds for one, other in both],
+    }
+    return [
+        Fact(
+            f"what Ray Train's helpers cost, {clock}",
+            fmean(seconds),
+            mean_interval(seconds, LEVEL) if len(seconds) > 1 else None,
+            len(seconds),
+            "s",
+        )
+        for clock, seconds in clocks.items()
+    ]
 
 
 def share(bench: Bench, batch_size: int) -> Share | None:

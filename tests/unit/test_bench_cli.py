@@ -44,11 +44,15 @@ def parse_rank(arguments: Sequence[str]) -> object:
 @pytest.mark.parametrize(
     ("parse", "arguments", "why"),
     [
-        (bench.parse, "--only speed", "--only='speed': expected some of ray,noray,variants,batches,peers, each once"),
+        (
+            bench.parse,
+            "--only speed",
+            "--only='speed': expected some of ray,noray,helpers,variants,batches,peers, each once",
+        ),
         (
             bench.parse,
             "--only ray,ray",
-            "--only='ray,ray': expected some of ray,noray,variants,batches,peers, each once",
+            "--only='ray,ray': expected some of ray,noray,helpers,variants,batches,peers, each once",
         ),
         (bench.parse, "--only=", "--only='': expected some of"),
         (bench.parse, "--rounds 0", "--rounds=0: expected a whole number from 1 to 1,000"),

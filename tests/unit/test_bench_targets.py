@@ -113,6 +113,16 @@ def test_workers_that_fall_behind_the_copies_miss_the_ceiling() -> None:
     assert outcome(made, "T(fastest variant") is Outcome.MET
 
 
+def test_what_ray_trains_helpers_cost_is_a_difference_inside_the_rounds_by_two_clocks() -> None:
+    measured = {fact.what: fact for fact in facts(bench(3, ("helpers",)))}
+
+    training, job = (measured[f"what Ray Train's helpers cost, {clock} clock"] for clock in ("training", "job"))
+    assert (training.figure, job.figure) == pytest.approx((0.1, 0.1), rel=1e-2)  # the other seconds of a job are equal
+    assert (training.unit, training.rounds) == ("s", 3)
+    assert training.interval is not None
+    assert not any("helpers" in fact.what for fact in facts(bench(3, ("noray",))))
+
+
 def test_the_baseline_is_compared_with_the_variant_that_is_the_fastest_over_all_rounds() -> None:
     def clock(configuration: Configuration, number: int) -> float:
         return 9.0 if configuration.variant == "tf-keras, epoch graph" else steady(configuration, number)
