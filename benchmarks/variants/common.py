@@ -281,7 +281,8 @@ def under_ray_train(trainer: Any, worker: Callable[[dict[str, Any]], dict[str, A
             ),
             run_config=RunConfig(storage_path=storage),
         ).fit()
-    return hand_over(VariantResult(**fitted.return_value))
+    code = hand_over(VariantResult(**fitted.return_value))
+    os._exit(code)  # as the trainer does: a job ends when its process does, and leaving Ray in order can take minutes
 
 
 def decode(log: str) -> VariantResult:
