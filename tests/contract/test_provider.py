@@ -176,6 +176,11 @@ class TestProvider:
         assert cluster.usable_cores >= 1
         assert cluster.reserve >= 0
 
+    def test_a_place_for_one_process_on_all_cores_has_the_cores_that_it_stands_for(self, cluster: Cluster) -> None:
+        for cpus, place in cluster.all_cores.items():
+            assert 1 < cpus <= cluster.usable_cores
+            assert place.resource or len(set(place.cores)) in (0, cpus)
+
     def test_the_token_is_not_in_what_is_printed_of_the_handle(self, cluster: Cluster) -> None:
         assert cluster.token
         assert cluster.token not in repr(cluster)

@@ -49,6 +49,7 @@ class FakeJobs(JobsClient):
     commands: list[list[str]] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
+    expected: list[float | None] = field(default_factory=list)
 
     def submit(
         self, entrypoint: Sequence[str], cpus: float = 0, env: Mapping[str, str] | None = None, resource: str = ""
@@ -73,8 +74,10 @@ class FakeJobs(JobsClient):
         deadline_seconds: float,
         marker: str = "",
         on_poll: Callable[[], None] = lambda: None,
+        expected_seconds: float | None = None,
     ) -> FinishedJob:
         on_poll()
+        self.expected.append(expected_seconds)
         of = self.submitted[-1]
         answer = self.answer(of)
         began = self.now

@@ -149,6 +149,16 @@ def test_the_one_round_of_a_quick_run_has_the_process_on_all_cores_too() -> None
     assert against.estimate == pytest.approx(1.8 / 1.7)
 
 
+def test_a_trial_is_expected_to_take_as_long_as_the_same_of_earlier_rounds() -> None:
+    jobs = FakeJobs()
+
+    measured = measure(jobs)
+
+    seconds = [trial.job_seconds for trial in measured.measurements]
+    assert jobs.expected[:5] == [None] * 5, "accuracy trials and the first round: nothing like them has ended"
+    assert jobs.expected[5:8] == [seconds[3], seconds[4], seconds[2]]
+
+
 def test_every_command_carries_the_settings() -> None:
     jobs = FakeJobs()
 

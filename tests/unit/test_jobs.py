@@ -279,3 +279,20 @@ def test_a_single_reading_that_fails_is_an_error(
 
     with pytest.raises(InfraError, match="of job j cannot be read"):
         read(jobs, "j")
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "expected", "seconds"),
+    [
+        pytest.param(3.0, None, 2.0, id="nobody knows how long it takes"),
+        pytest.param(3.0, 9.0, 2.0, id="its end is far off"),
+        pytest.param(8.0, 9.0, 1.0, id="the next look is at its end"),
+        pytest.param(8.9, 9.0, 0.25, id="its end is near"),
+        pytest.param(9.5, 9.0, 0.25, id="it is late"),
+        pytest.param(11.5, 9.0, 2.0, id="it is another job than was expected"),
+    ],
+)
+def test_a_job_is_looked_at_closely_only_around_its_expected_end(
+    elapsed: float, expected: float | None, seconds: float
+) -> None:
+    assert Timeouts().until_next_look(elapsed, expected) == pytest.approx(seconds)
