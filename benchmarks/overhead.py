@@ -82,7 +82,7 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """Watch until `end`."""
         while not self._ended.wait(EVERY_SECONDS):
-            threads = read()
+            threads = read(self._provider.processes() | {os.getpid()})
             self.samples.append(Sample(time.time(), threads))
             if self._attempt is not None:
                 self._change(self._attempt, threads)

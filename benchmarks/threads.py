@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +79,15 @@ class Share:
     cost: float
 
 
-def read(proc: Path = Path("/proc")) -> Threads:
-    """Return every thread that lives, in nanoseconds' precision."""
+def read(ours: Collection[int], proc: Path = Path("/proc")) -> Threads:
+    """Return every thread that lives, in nanoseconds' precision; without a command where its process is not ours."""
     threads = {}
     for folder in proc.iterdir():
         if not folder.name.isdecimal():
             continue
         with contextlib.suppress(OSError):  # it ended meanwhile
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            command = command if int(folder.name) in ours else ""
             for task in (folder / "task").iterdir():
                 ran, waited, slices = map(int, (task / "schedstat").read_text().split())
                 cores = frozenset(os.sched_getaffinity(int(task.name))) if proc == Path("/proc") else frozenset({0})

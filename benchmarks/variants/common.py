@@ -282,7 +282,7 @@ def under_ray_train(trainer: Any, worker: Callable[[dict[str, Any]], dict[str, A
             run_config=RunConfig(storage_path=storage),
         ).fit()
     code = hand_over(VariantResult(**fitted.return_value))
-    os._exit(code)  # as the trainer does: a job ends when its process does, and leaving Ray in order can take minutes
+    os._exit(code)  # as the trainer does: a job ends when its process does
 
 
 def decode(log: str) -> VariantResult:

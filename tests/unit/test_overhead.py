@@ -79,7 +79,8 @@ def test_the_kernels_three_counters_are_read_of_every_thread(tmp_path: Path) -> 
     (tmp_path / "9").mkdir()  # ended meanwhile
     (tmp_path / "meminfo").touch()
 
-    assert read(tmp_path) == {
+    assert {thread.command for thread in read((), tmp_path).values()} == {""}
+    assert read({7}, tmp_path) == {
         (7, 7): Thread("gcs_server --port=0 ", 1.5, 0.25, 12, CORE_0),
         (7, 8): Thread("gcs_server --port=0 ", 0.5, 0.0, 3, CORE_0),
     }
