@@ -19,7 +19,7 @@ from fixtures.clusters.contract import Cluster, ManagedProvider
 from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
-from fixtures.system import processes
+from fixtures.system import leases, processes
 from fixtures.system.paths import IMAGE
 from tests.contract.fake import FakeProvider
 
@@ -116,7 +116,7 @@ def here(provider: ManagedProvider) -> frozenset[int]:
 
 
 def runs_of(process: subprocess.Popen[str], place: Path) -> list[Path]:
-    leases = {run: processes.read_lease(run) for run in processes.runs([place])}
+    leases = {run: leases.read_lease(run) for run in processes.runs([place])}
     return [run for run, lease in leases.items() if lease is not None and lease.pid == process.pid]
 
 
@@ -359,7 +359,7 @@ def test_a_kept_cluster_outlives_its_harness_and_is_adopted_by_a_run_that_it_fit
         assert any("adopted" in line for line in said), said
         assert len(cluster.nodes) == 1
         assert not provider.trouble()
-        lease = processes.read_lease(run)
+        lease = leases.read_lease(run)
         assert lease is not None
         assert not lease.kept, "an adopted cluster ends with the run that adopted it"
     finally:

@@ -10,8 +10,8 @@ import pytest
 
 from fixtures.clusters.kubernetes.engines.kind import KindEngine, cluster_config, failure, not_ready
 from fixtures.errors import InfraError
-from fixtures.system import processes
-from fixtures.system.processes import Lease
+from fixtures.system import leases
+from fixtures.system.leases import Lease
 from fixtures.system.programs import Completed
 from fixtures.system.resources import GIB
 from tests.stand_ins.stand_in import StandIns, docker_ps, recorded
@@ -58,7 +58,7 @@ class KindWorld(StandIns):
         folder = self.home / "e2e"
         folder.mkdir(parents=True)
         noted = {"containers": [f"x{name}" for name in NAMES], "node_port": 30999}
-        processes.write_lease(folder, Lease(NO_PROCESS, 0.0, kept, noted))
+        leases.write_lease(folder, Lease(NO_PROCESS, kept, noted))
         self.answer("docker ps", docker_ps(*NAMES, image=IMAGE))
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.errors import InfraError
-from fixtures.system import processes
-from fixtures.system.processes import Lease
+from fixtures.system import leases, processes
+from fixtures.system.leases import Ownership
 from fixtures.system.programs import ProgramTimeoutError
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.stand_ins.test_tools import child, ended
@@ -202,10 +202,11 @@ def test_containers_that_somebody_made_after_ours_were_removed_are_never_touched
 
 def test_a_profile_that_another_run_uses_now_is_refused(world: World) -> None:
     world.left_by_another_run()
-    lease = Lease(os.getppid(), psutil.Process(os.getppid()).create_time())
-    processes.write_lease(world.engine().folder, lease)
+    ownership = Ownership.take(world.engine().folder)
 
-    refuse(world, f"in use by another run \\(process {os.getppid()}\\)")
+    refuse(world, f"in use by another run \\(process {NO_PROCESS}\\)")
+    assert ownership is not None
+    ownership.release()
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -241,7 +242,7 @@ def test_a_kept_cluster_of_another_shape_stays_and_its_differences_and_removal_a
 
     assert "python -m fixtures down --cluster=minikube --profile=rig2" in error.value.remedy
     assert world.calls("minikube delete") == []
-    lease = processes.read_lease(engine.folder)
+    lease = leases.read_lease(engine.folder)
     assert lease is not None
     assert lease.kept, "it is still a kept cluster"
 

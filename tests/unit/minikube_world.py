@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
-from fixtures.system import processes
-from fixtures.system.processes import Lease
+from fixtures.system import leases
+from fixtures.system.leases import Lease
 from fixtures.system.resources import GIB, Machine
 from tests.stand_ins.stand_in import StandIns, docker_ps, recorded
 
@@ -61,7 +61,7 @@ class World(StandIns):
         """A cluster of ours whose run has ended, as its start leaves it."""
         folder = self.engine().folder
         folder.mkdir(parents=True)
-        processes.write_lease(folder, Lease(NO_PROCESS, 0.0, kept, {"containers": ["xrig2", "xrig2-m02"]}))
+        leases.write_lease(folder, Lease(NO_PROCESS, kept, {"containers": ["xrig2", "xrig2-m02"]}))
         self.profile.mkdir(parents=True)
         self.answer("docker ps", NODES)
         self.answer("minikube profile list", recorded("minikube-profile-list-2.json"))

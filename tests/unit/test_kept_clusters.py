@@ -8,8 +8,8 @@ import pytest
 
 from fixtures.clusters.kubernetes.engines.context import ContextEngine
 from fixtures.errors import InfraError, UsageError
-from fixtures.system import processes
-from fixtures.system.processes import Lease
+from fixtures.system import leases
+from fixtures.system.leases import Lease, Ownership
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.stand_ins.test_kind import NAMES, KindWorld, node_list
 from tests.unit.minikube_world import NO_PROCESS, World
@@ -37,10 +37,10 @@ def kind(tmp_path: Path) -> KindWorld:
 
 
 def lease(world: World) -> Lease | None:
-    return processes.read_lease(world.engine().folder)
+    return leases.read_lease(world.engine().folder)
 
 
-LEASE = Lease(NO_PROCESS, 0.0, True, {"containers": ["xrig2", "xrig2-m02"]})
+LEASE = Lease(NO_PROCESS, True, {"containers": ["xrig2", "xrig2-m02"]})
 
 
 def test_where_there_is_nothing_of_ours_there_is_nothing_to_answer_for_and_no_program_is_asked(world: World) -> None:
@@ -104,11 +104,13 @@ def test_a_cluster_in_use_or_with_containers_of_somebody_else_is_not_touched(kep
         kept.engine().attach()
     assert lease(kept) == LEASE
 
-    processes.write_lease(kept.engine().folder, Lease(1, psutil.Process(1).create_time()))
+    other = Ownership.take(kept.engine().folder)
     asked = kept.calls()
     with pytest.raises(InfraError, match="in use by another run"):
         kept.engine().attach()
     assert kept.calls() == asked
+    assert other is not None
+    other.release()
 
 
 def test_nodes_are_stopped_and_looked_at_whatever_the_exit_code_says(kept: World) -> None:

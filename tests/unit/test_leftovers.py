@@ -14,13 +14,13 @@ from fixtures.clusters.kubernetes.image.node_images import unused
 from fixtures.clusters.kubernetes.image.recipe import REPOSITORY
 from fixtures.errors import InfraError
 from fixtures.settings.kubernetes import KubernetesSettings
-from fixtures.system import processes
-from fixtures.system.processes import Lease
+from fixtures.system import leases
+from fixtures.system.leases import Lease
 from tests.stand_ins.stand_in import docker_ps
 from tests.unit.minikube_world import NO_PROCESS, World
 
 OLD = f"{REPOSITORY}:000000000000"
-KEPT = Lease(NO_PROCESS, 0.0, kept=True)
+KEPT = Lease(NO_PROCESS, kept=True)
 
 
 class Site(World):
@@ -53,7 +53,7 @@ def test_embedded_clusters_go_kept_or_not_and_where_nothing_was_left_nothing_is_
 
     for name, lease in (("rte-kept", KEPT), ("rte-left", replace(KEPT, kept=False))):
         (site.place / name).mkdir()
-        processes.write_lease(site.place / name, lease)
+        leases.write_lease(site.place / name, lease)
     assert site.gc()
     assert site.said == [f"removed the embedded cluster in {site.place / name}" for name in ("rte-kept", "rte-left")]
 
@@ -69,7 +69,7 @@ def test_a_minikube_cluster_that_a_killed_run_left_goes(site: Site) -> None:
 
 def test_a_kept_minikube_cluster_stays_and_is_named_with_the_way_to_remove_it(site: Site) -> None:
     site.left_by_another_run()
-    before = processes.read_lease(site.engine().folder)
+    before = leases.read_lease(site.engine().folder)
 
     site.gc()
 
@@ -77,12 +77,12 @@ def test_a_kept_minikube_cluster_stays_and_is_named_with_the_way_to_remove_it(si
     assert line.startswith("Minikube's profile rig2 was kept and stays")
     assert "python -m fixtures down --cluster=minikube --profile=rig2" in line
     assert site.calls("minikube delete") == []
-    assert processes.read_lease(site.engine().folder) == before
+    assert leases.read_lease(site.engine().folder) == before
 
 
 def test_the_cluster_of_a_run_that_still_goes_on_is_no_leftover(site: Site) -> None:
     site.up().keep_running()
-    processes.keep(site.engine().folder, kept=False)
+    leases.keep(site.engine().folder, kept=False)
     site.said.clear()
 
     site.gc()

@@ -3,17 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from fixtures.clusters.local import inventory as local_clusters
 from fixtures.clusters.local.provider import LocalProvider
 from fixtures.clusters.ray_state import NodeState
 from fixtures.errors import UsageError
-from fixtures.system import processes
-from fixtures.system.processes import Lease
+from fixtures.system import leases, processes
+from fixtures.system.leases import Lease, Ownership
 
-KEPT = Lease(pid=2**22 - 1, started=1.0, kept=True)
+KEPT = Lease(pid=2**22 - 1, kept=True)
 """Of a process that does not exist."""
 
 ALIVE = {"head": NodeState("ALIVE", 0), "worker-1": NodeState("ALIVE", 1)}
@@ -28,16 +27,12 @@ def leave(place: Path, name: str, lease: Lease | None) -> Path:
     run = place / f"{processes.PREFIX}{name}"
     run.mkdir()
     if lease is not None:
-        processes.write_lease(run, lease)
+        leases.write_lease(run, lease)
     return run
 
 
 def extra(provider: LocalProvider) -> dict[str, object]:
     return {**provider.shape(), "dashboard": "http://127.0.0.1:1", "token": "s3cret", "nodes": ["worker-1"]}
-
-
-def of_process_one(*, kept: bool = False) -> Lease:
-    return Lease(1, psutil.Process(1).create_time(), kept)
 
 
 def test_every_kept_cluster_is_claimed_whatever_its_shape_and_ended(provider: LocalProvider, tmp_path: Path) -> None:
@@ -54,11 +49,11 @@ def test_what_was_claimed_and_is_given_back_is_kept_as_before(provider: LocalPro
     run = leave(tmp_path, "a", KEPT)
 
     provider.claim(lambda line: None)
-    claimed = processes.read_lease(run)
+    claimed = leases.read_lease(run)
     provider.give_back()
     provider.down()
 
-    left = processes.read_lease(run)
+    left = leases.read_lease(run)
     assert claimed is not None
     assert left is not None
     assert (claimed.kept, left.kept) == (False, True)
@@ -76,7 +71,8 @@ def test_a_reset_ends_what_was_claimed_and_says_so(provider: LocalProvider, tmp_
 
 
 def test_a_cluster_in_use_stays_and_one_left_by_a_killed_run_goes(provider: LocalProvider, tmp_path: Path) -> None:
-    used = leave(tmp_path, "used", of_process_one())
+    used = leave(tmp_path, "used", Lease(1))
+    other = Ownership.take(used)
     left = leave(tmp_path, "left", replace(KEPT, kept=False))
     said: list[str] = []
 
@@ -87,6 +83,8 @@ def test_a_cluster_in_use_stays_and_one_left_by_a_killed_run_goes(provider: Loca
         f"the embedded cluster in {used} is in use by process 1: it stays",
     ]
     assert used.exists()
+    assert other is not None
+    other.release()
 
 
 def test_without_any_cluster_the_status_says_so_and_none_can_be_stopped(provider: LocalProvider) -> None:
@@ -97,18 +95,25 @@ def test_without_any_cluster_the_status_says_so_and_none_can_be_stopped(provider
 
 
 @pytest.mark.parametrize(
-    ("lease", "whose", "whole"),
+    ("kept", "owned", "whose", "whole"),
     [
-        (KEPT, "kept", True),
-        (of_process_one(), "in use by process 1", True),
-        (of_process_one(kept=True), "kept, free once process 1 has ended", True),
-        (replace(KEPT, kept=False), "left by a run that was killed", False),
+        (True, False, "kept", True),
+        (False, True, "in use by process 1", True),
+        (True, True, "kept, free once process 1 has ended", True),
+        (False, False, "left by a run that was killed", False),
     ],
 )
 def test_the_status_says_whose_a_cluster_is_and_that_its_nodes_are_alive(
-    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lease: Lease, whose: str, whole: bool
+    provider: LocalProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kept: bool,
+    owned: bool,
+    whose: str,
+    whole: bool,
 ) -> None:
-    run = leave(tmp_path, "a", replace(lease, extra=extra(provider)))
+    run = leave(tmp_path, "a", Lease(1, kept, extra(provider)))
+    ownership = Ownership.take(run) if owned else None
     monkeypatch.setattr(local_clusters, "node_states", lambda dashboard, token: ALIVE)
 
     found = provider.status()
@@ -117,6 +122,8 @@ def test_the_status_says_whose_a_cluster_is_and_that_its_nodes_are_alive(
     assert (found.missing == "") is whole
     assert found.dashboard == ("http://127.0.0.1:1" if whole else "")
     assert "s3cret" not in repr(found)
+    if ownership:
+        ownership.release()
 
 
 def test_a_cluster_that_is_not_as_asked_for_or_not_alive_is_shown_and_does_not_count(
@@ -124,7 +131,7 @@ def test_a_cluster_that_is_not_as_asked_for_or_not_alive_is_shown_and_does_not_c
 ) -> None:
     leave(tmp_path, "dead", replace(KEPT, extra=extra(provider)))
     leave(tmp_path, "other", replace(KEPT, extra=extra(provider) | {"cpus_per_worker": 4}))
-    leave(tmp_path, "starting", of_process_one())
+    ownership = Ownership.take(leave(tmp_path, "starting", Lease(1)))
     leave(tmp_path, "unleased", None)
     monkeypatch.setattr(local_clusters, "node_states", lambda dashboard, token: {"head": NodeState("ALIVE", 0)})
 
@@ -135,3 +142,5 @@ def test_a_cluster_that_is_not_as_asked_for_or_not_alive_is_shown_and_does_not_c
     assert said[1].endswith("it has another shape")
     assert said[2:] == ["being started, in use by process 1", "being made"]
     assert found.missing
+    assert ownership is not None
+    ownership.release()

@@ -16,7 +16,7 @@ from fixtures.clusters.local.start import cluster_environment, python_at
 from fixtures.clusters.ray_state import parse_nodes
 from fixtures.clusters.training_environment import UNWATCHED, trainer_digest
 from fixtures.errors import InfraError
-from fixtures.system import processes
+from fixtures.system import leases, processes
 from fixtures.system.paths import IMAGE
 from fixtures.system.resources import GIB, Machine
 from trainer.cgroup import cpu_quota, memory_left
@@ -155,8 +155,8 @@ def test_a_kept_cluster_that_does_not_fit_stays(
     run = tmp_path / f"{processes.PREFIX}kept"
     run.mkdir()
     shape = made.shape() | {"nodes": nodes, "cpus_per_worker": cpus}
-    kept = processes.Lease(pid=2**22 - 1, started=1.0, kept=True, extra=shape)  # of a process that does not exist
-    processes.write_lease(run, kept)
+    kept = leases.Lease(pid=2**22 - 1, kept=True, extra=shape)  # of a process that does not exist
+    leases.write_lease(run, kept)
     said: list[str] = []
 
     monkeypatch.setattr(processes, "make_run", lambda places: pytest.fail("starts a new one"))
@@ -164,7 +164,7 @@ def test_a_kept_cluster_that_does_not_fit_stays(
         made.up(said.append)
 
     assert said[0] == f"the kept cluster in {run} {why}; it stays untouched"
-    assert processes.read_lease(run) == kept
+    assert leases.read_lease(run) == kept
 
 
 def test_the_clusters_environment_has_nothing_of_the_users_but_a_few_names(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,12 +17,12 @@ import pytest
 
 from fixtures.errors import InfraError, UsageError
 from fixtures.system import processes
+from fixtures.system.leases import LEASE, LOCK, Lease, Ownership, is_owned, read_lease, write_lease
 from fixtures.system.paths import ROOT
-from fixtures.system.processes import Lease
 from fixtures.system.waiting import wait_while
 
-DEAD = Lease(pid=2**22 - 1, started=1.0)
-"""Held by a process that does not exist."""
+DEAD = Lease(pid=2**22 - 1)
+"""Of a process that does not exist."""
 
 DEAD_KEPT = replace(DEAD, kept=True)
 
@@ -35,7 +36,7 @@ Start = Callable[..., subprocess.Popen[str]]
 def run(tmp_path: Path) -> Path:
     folder = tmp_path / f"{processes.PREFIX}0"
     folder.mkdir()
-    processes.write_lease(folder, Lease.of_this_process({"token": "t"}))
+    write_lease(folder, Lease.of_this_process({"token": "t"}))
     return folder
 
 
@@ -75,60 +76,46 @@ def test_a_temporary_directory_too_long_for_sockets_gives_way_to_a_shorter_one_o
 
 
 def test_a_run_directory_and_its_lease_are_for_their_owner_only() -> None:
-    run = processes.make_run([Path("/tmp")])
+    run, ownership = processes.make_run([Path("/tmp")])
     try:
         assert run.name.startswith(processes.PREFIX)
         assert stat.S_IMODE(run.stat().st_mode) == 0o700
-        assert [(file.name, stat.S_IMODE(file.stat().st_mode)) for file in run.iterdir()] == [(processes.LEASE, 0o600)]
-        lease = processes.read_lease(run)
-        assert lease is not None
-        assert (lease.pid, lease.owner_alive) == (os.getpid(), True)
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in run.iterdir()}
+        assert modes == {LEASE: 0o600, LOCK: 0o600}
+        assert read_lease(run) == Lease.of_this_process()
+        assert is_owned(run)
     finally:
         processes.end(run)
+        ownership.release()
     assert not run.exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"pid": "x", "started": 1, "kept": 0, "extra": {}}'])
-def test_a_lease_that_cannot_be_read_is_none(run: Path, text: str) -> None:
-    (run / processes.LEASE).write_text(text)
-
-    assert processes.read_lease(run) is None
-
-
-def test_a_reused_process_id_does_not_own_the_lease(run: Path) -> None:
-    mine = Lease.of_this_process()
-
-    assert mine.owner_alive
-    assert not replace(mine, started=mine.started - 3600).owner_alive
-    assert not DEAD.owner_alive
-
-
-def test_the_abandoned_run_is_reaped_and_a_kept_one_only_when_asked_for(tmp_path: Path, run: Path) -> None:
-    for name, lease in {"dead": DEAD, "kept": DEAD_KEPT, "alive": Lease.of_this_process()}.items():
+def test_the_abandoned_run_is_reaped_and_a_kept_one_only_when_asked_for(tmp_path: Path) -> None:
+    for name, lease in {"dead": DEAD, "kept": DEAD_KEPT, "alive": DEAD}.items():
         (tmp_path / f"rte-{name}").mkdir()
-        processes.write_lease(tmp_path / f"rte-{name}", lease)
-    for name in ("rte-being-made", "rte-old", "other"):
+        write_lease(tmp_path / f"rte-{name}", lease)
+    alive = Ownership.take(tmp_path / "rte-alive")
+    assert alive is not None
+    for name in ("rte-old", "other"):
         (tmp_path / name).mkdir()
-    os.utime(tmp_path / "rte-old", (1, 1))
     (tmp_path / "rte-link").symlink_to(tmp_path / "rte-dead")
 
     assert [folder.name for folder in processes.reap_abandoned([tmp_path])] == ["rte-dead", "rte-old"]
-    assert {"rte-kept", "rte-alive", "rte-being-made", "other"} <= {folder.name for folder in tmp_path.iterdir()}
+    assert {"rte-kept", "rte-alive", "other"} <= {folder.name for folder in tmp_path.iterdir()}
     assert processes.reap_abandoned([tmp_path], also_kept=True) == (tmp_path / "rte-kept",)
+    alive.release()
+    assert processes.reap_abandoned([tmp_path]) == (tmp_path / "rte-alive",)
 
 
-def test_a_kept_run_is_claimed_once_its_owner_has_ended_with_what_he_left(run: Path) -> None:
-    assert processes.claim(run) is None, "nobody kept it"
-    processes.keep(run)
-    assert processes.claim(run) is None, "its owner lives"
-    processes.write_lease(run, replace(DEAD_KEPT, extra={"token": "t"}))
+def test_a_run_that_is_just_being_made_is_not_reaped(tmp_path: Path) -> None:
+    run = tmp_path / "rte-new"
+    run.mkdir()
+    making = threading.Timer(0.2, write_lease, (run, DEAD_KEPT))
+    making.start()
 
-    claimed = processes.claim(run)
-
-    assert claimed is not None
-    assert (claimed.pid, claimed.kept, claimed.extra) == (os.getpid(), False, {"token": "t"})
-    assert processes.claim(run) is None
-    assert processes.claim(run.with_name("gone")) is None
+    assert processes.reap_abandoned([tmp_path]) == ()
+    making.join()
+    assert read_lease(run) == DEAD_KEPT
 
 
 def test_a_process_belongs_to_a_run_by_its_tag_its_folder_or_its_ancestor(run: Path, start: Start) -> None:
@@ -190,13 +177,14 @@ def watchdog_of(code: str, run: Path) -> subprocess.Popen[str]:
     script = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
+        "from fixtures.system.leases import *\n"
         "from fixtures.system.processes import *\n"
         f"run = Path({str(run)!r})\n"
         "write_lease(run, Lease.of_this_process())\n"
         "watchdog = RunWatchdog(run, {'PATH': os.environ.get('PATH', ''), TAG: run.name})\n"
         f"print(watchdog.pid, flush=True)\n{code}"
     )
-    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1, text=True, cwd=ROOT)
 
 
 def test_when_the_harness_is_killed_the_watchdog_ends_the_run_whatever_signals_it_gets(run: Path, start: Start) -> None:
@@ -221,4 +209,14 @@ def test_the_watchdog_leaves_a_kept_run_alone(run: Path) -> None:
     printed, _ = harness.communicate(timeout=30)
 
     assert "dismissed" in printed
-    assert json.loads((run / processes.LEASE).read_text())["kept"] is True
+    assert json.loads((run / LEASE).read_text())["kept"] is True
+
+
+def test_the_watchdog_leaves_a_run_alone_that_another_owner_has_by_now(run: Path) -> None:
+    harness = watchdog_of("input()", run)
+    ownership = Ownership.take(run)
+    harness.communicate(timeout=30)
+
+    assert ownership is not None
+    assert wait_while(lambda: "" if not run.exists() else "its end", 1, every=0.05) == "its end"
+    ownership.release()
