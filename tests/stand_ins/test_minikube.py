@@ -1,23 +1,21 @@
 """The Minikube engine against programs that replay recorded sessions: what it starts, adopts, refuses and removes."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.errors import InfraError
-from fixtures.system import leases, processes
+from fixtures.system import leases
 from fixtures.system.leases import Ownership
 from fixtures.system.programs import ProgramTimeoutError
 from tests.stand_ins.stand_in import docker_ps, recorded
 from tests.stand_ins.test_tools import child, ended
-from tests.unit.minikube_world import World
+from tests.unit.minikube_world import NO_PROCESS, World
 
 
 @pytest.fixture
@@ -169,7 +167,7 @@ def refuse(world: World, cause: str) -> InfraError:
 def test_a_profile_in_the_home_without_our_marker_is_never_touched(world: World, lease: str | None) -> None:
     if lease:
         world.left_by_another_run()
-        (world.engine().folder / processes.LEASE).write_text(lease)
+        (world.engine().folder / leases.LEASE).write_text(lease)
     else:
         world.profile.mkdir(parents=True)
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from fixtures.clusters.kubernetes.engines.context import ContextEngine

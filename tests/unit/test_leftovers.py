@@ -81,13 +81,13 @@ def test_a_kept_minikube_cluster_stays_and_is_named_with_the_way_to_remove_it(si
 
 
 def test_the_cluster_of_a_run_that_still_goes_on_is_no_leftover(site: Site) -> None:
-    site.up().keep_running()
-    leases.keep(site.engine().folder, kept=False)
+    engine = site.up()
     site.said.clear()
 
     site.gc()
 
     assert site.said == []
+    engine.down()
 
 
 def test_a_cluster_that_cannot_be_removed_does_not_save_the_rest(site: Site) -> None:
