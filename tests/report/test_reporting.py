@@ -65,6 +65,7 @@ SLOW = [timing_round(number, 10.0, 8.0 + number / 100, 10.4) for number in (1, 2
 WILD = [timing_round(number, 10.0, 5.0 + number, 10.4) for number in (1, 2, 3)]
 LOST = run(accuracy=[], failures=(Failure("run", "Infra", "Node worker-2 is gone.", "See the evidence."),))
 NO_ACCURACY = run(accuracy=[measurement(spec(0))])
+BASELINE = run(counts=(), accuracy=[measurement(spec(0), seconds=30.0)])
 DRAWN = SECTIONS
 SLOWED = slowed(run(*FAST, settings=replace(SETTINGS, inject_slowdown=0.15)), 0.15)
 FILES = {
@@ -78,6 +79,7 @@ FILES = {
     "results/comparison.json",
     "history/0001_unversioned_19700101_001716.json",
 }
+HISTORY = {name for name in FILES if name.startswith("history/")}
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +110,7 @@ def left(pytester: pytest.Pytester) -> set[str]:
         pytest.param(run(*SLOW), 1, 1, id="REGRESSION"),
         pytest.param(NO_ACCURACY, 1, 1, id="missing accuracy trial"),
         pytest.param(LOST, 11, 11, id="INFRA"),
+        pytest.param(BASELINE, 0, 0, id="baseline alone"),
         pytest.param(run(*WILD), 0, 10, id="INCONCLUSIVE"),
         pytest.param(run(usable_cores=1), 0, 10, id="no count applicable"),
     ],
@@ -167,6 +170,27 @@ def test_a_run_leaves_its_comparison_on_the_screen_and_every_file_whole(pytester
     assert properties["verdict"] == Outcome.PASS.value
     assert float(properties["speedup"] or 0) == pytest.approx(1.8116, abs=1e-3)
     assert float(properties["accuracy"] or 0) == 0.986
+
+
+def test_a_run_of_the_baseline_alone_is_a_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fixtures.report.page.SECTIONS", DRAWN)
+
+    shown = replay(pytester, BASELINE, "-k", "baseline")
+
+    shown.stdout.fnmatch_lines(
+        [
+            "PASS baseline alone*",
+            "The baseline alone was selected, so there is no speedup. PASS.",
+            "2 epochs took 30.0 s and reached a test accuracy of 0.9860.",
+            "training time* 30.0 s",
+            "reports: *",
+        ]
+    )
+    assert left(pytester) == FILES - {"results/ray_results_2workers.json", "benchmark.json"} - HISTORY
+    comparison = json.loads((pytester.path / "out" / "results" / "comparison.json").read_text())
+    assert (comparison["ray_distributed"], comparison["comparison"]) == ([], [])
+    assert comparison["verdict"]["outcome"] == "PASS"
+    assert "the baseline alone" in (pytester.path / "out" / "report.html").read_text()
 
 
 def test_a_run_with_an_injected_slowdown_says_so_everywhere_and_is_not_kept_in_the_history(

@@ -45,6 +45,13 @@ def test_a_run_of_one_worker_count_leaves_three_files_and_its_comparison_holds_o
     assert compared["verdict"]["outcome"] == "PASS"
 
 
+def test_a_run_of_the_baseline_alone_leaves_its_files_and_compares_nothing() -> None:
+    left = files(run(counts=(), accuracy=[measurement(spec(0))]))
+
+    assert set(left) == {"baseline_results.json", "comparison.json"}
+    assert left["comparison.json"]["comparison"] == []
+
+
 def test_a_run_of_several_worker_counts_leaves_a_file_for_each_and_lists() -> None:
     left = files(run(*BOTH, counts=(2, 4)))
 

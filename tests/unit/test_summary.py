@@ -186,6 +186,29 @@ def test_a_run_whose_cluster_failed_is_infra_with_cause_and_remedy() -> None:
     refused(run(accuracy=trials, failures=(lost,)), "")
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "failures", "outcome", "why"),
+    [
+        (0.9810, (), Outcome.PASS, "2 epochs took 10.0 s and reached a test accuracy of 0.9810."),
+        (0.9799, (), Outcome.REGRESSION, "The test accuracy of baseline is 0.9799 after 2 epochs, below the 0.98"),
+        (None, (), Outcome.REGRESSION, "There is no accuracy trial of the baseline."),
+        (None, (Failure("run", "Infra", "Node worker-2 is gone.", ""),), Outcome.INFRA, "Node worker-2 is gone."),
+    ],
+)
+def test_a_run_of_the_baseline_alone_is_judged_by_its_work_and_accuracy(
+    accuracy: float | None, failures: tuple[Failure, ...], outcome: Outcome, why: str
+) -> None:
+    trial = measurement(spec(0))
+    trials = (
+        [] if accuracy is None else [replace(trial, result=with_epoch(trial.result, 0, epoch=1, accuracy=accuracy))]
+    )
+
+    verdict = judge(run(counts=(), accuracy=trials, failures=failures)).verdict
+
+    assert verdict.outcome is outcome
+    assert why in verdict.why
+
+
 def test_a_trial_without_a_figure_is_a_regression_of_its_own_count_only() -> None:
     four = measurement(spec(4), seconds=9.0)
     accuracy = [measurement(spec(0), seconds=30.0), four]

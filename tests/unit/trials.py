@@ -197,9 +197,9 @@ def run(
     if accuracy is None:
         accuracy = [measurement(spec(0), seconds=30.0), *(measurement(spec(count), seconds=16.0) for count in counts)]
     return Run(
-        settings=replace(settings, workers=counts),
+        settings=replace(settings, workers=counts or settings.workers),
         counts=counts,
-        cluster=ClusterFacts("fake", max(counts), 1, usable_cores, 0, "f" * 64, all_cores=all_cores),
+        cluster=ClusterFacts("fake", max(counts, default=1), 1, usable_cores, 0, "f" * 64, all_cores=all_cores),
         measurements=(*accuracy, *(trial for each in rounds for trial in each)),
         polluted=polluted or {},
         failures=failures,
