@@ -47,8 +47,16 @@ def test_after_the_head_was_killed_the_green_moment_before_the_workers_restart_i
     green = [what for t, what in story if 20 < t < 23]
 
     both = "demo-workers-worker-nl84q, demo-workers-worker-z6744"
-    assert green[-1] == f"{both} started before the head and must join it anew"
+    assert green[-1] == f"{both} were ready before the head and must join it anew"
     assert [round(t) for t, what in story if not what] == [52]
+
+
+def test_a_worker_that_started_before_its_head_and_joined_it_later_is_ready() -> None:
+    came_back = running("e2e-head-a", role="head", since=60)
+    waited: Any = running("e2e-workers-worker-a", since=5)
+    waited["status"]["conditions"][0]["lastTransitionTime"] = at(65)
+
+    assert ready(raycluster(workers=1, ready=1), (came_back, waited), 1) == ""
 
 
 def test_a_lost_node_makes_the_cluster_unready_although_its_containers_still_look_ready() -> None:
