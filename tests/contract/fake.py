@@ -98,9 +98,9 @@ class FakeProvider:
         """It has none."""
         return frozenset()
 
-    def collect_evidence(self, into: Path) -> None:
+    def collect_evidence(self, into: Path, cause: str = "") -> None:
         """A folder with one line."""
-        write_evidence({"fake.log": "nothing happened\n"}, into)
+        write_evidence({"fake.log": "nothing happened\n"}, into, cause)
 
     def keep_running(self) -> None:
         """Remember it on the machine."""

@@ -38,6 +38,7 @@ class Engine(contract.Engine):
         self.there = not owned
         self.problems: tuple[Problem, ...] = ()
         self.pids: frozenset[int] | None = frozenset({1})
+        self.lost: Mapping[str, str] = {}
 
     def preflight(self) -> tuple[Problem, ...]:
         return self.problems
@@ -77,6 +78,9 @@ class Engine(contract.Engine):
 
     def evidence(self) -> Mapping[str, str]:
         return {"engine.txt": "all is well"}
+
+    def lost_nodes(self) -> Mapping[str, str]:
+        return self.lost
 
     def keep_running(self) -> None:
         self.world.steps.append("keep cluster")
@@ -245,8 +249,8 @@ def world(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
         class Noted(Api):
             """Notes what is done by it."""
 
-            def __init__(self, kubeconfig: Path | None, context: str | None) -> None:
-                super().__init__(kubeconfig, context, clock=server.clock)
+            def __init__(self, kubeconfig: Path | None, context: str | None, *, direct: bool = False) -> None:
+                super().__init__(kubeconfig, context, direct=direct, clock=server.clock)
 
             def apply(self, manifest: Any) -> Any:
                 with made.step(f"apply {manifest['kind']}"):

@@ -201,8 +201,29 @@ def test_patience_ends_with_the_servers_own_words(fake: FakeKubernetes, api: Api
 def test_a_server_that_is_gone_is_named_with_what_was_tried(fake: FakeKubernetes, api: Api) -> None:
     fake.down = True
 
-    with refused(rf"{fake.address} did not answer GET /version 7 times: .*Remote end closed"):
+    with refused(rf"{fake.address} did not answer GET /version 5 times: .*Remote end closed"):
         api.version()
+
+
+def test_a_server_that_was_given_up_is_asked_once_more_now_and_then_until_it_answers(
+    fake: FakeKubernetes, api: Api
+) -> None:
+    api.version()
+    fake.down = True
+    with refused("did not answer GET /version 7 times"):
+        api.version()
+    asked = len(fake.requests)
+
+    with refused("did not answer GET /version 7 times"):
+        api.list("Pod", "bench")
+    assert len(fake.requests) == asked
+    fake.clock.sleep(connection.AGAIN_SECONDS)
+    with refused("did not answer GET /version 7 times"):
+        api.list("Pod", "bench")
+    assert len(fake.requests) == asked + 1
+    fake.down = False
+    fake.clock.sleep(connection.AGAIN_SECONDS)
+    assert api.version() == "v1.34.4"
 
 
 def test_an_answer_that_comes_too_late_is_asked_for_again(
@@ -358,6 +379,29 @@ def test_a_credential_plugin_that_fails_or_is_not_installed_is_named(fake: FakeK
     absent = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin"}}
     with refused(r"credential plugin of .* failed: .*No such file or directory: 'no-such-plugin'"):
         Api(fake.kubeconfig(tmp_path, **absent), None)
+
+
+def test_a_credential_plugin_that_hangs_is_ended_and_named(
+    fake: FakeKubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PLUGIN_SECONDS", 0.5)
+    hanging = fake.kubeconfig(tmp_path, **plugin(tmp_path, "exec sleep 600"))
+
+    with refused(r"credential plugin of .* did not end within 0.5 s and was ended: `(/bin/sh .*plugin.sh|sleep 600)`"):
+        Api(hanging, None)
+
+
+def test_a_node_on_this_machine_is_never_asked_through_a_proxy_and_another_says_no_proxy(
+    fake: FakeKubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.setenv(name, "" if name == "no_proxy" else "http://127.0.0.1:9")
+    fake.address = fake.address.replace("127.0.0.1", "0.0.0.0")  # this machine, by an address that is no loopback
+    config = fake.kubeconfig(tmp_path)
+
+    assert Api(config, None, direct=True, clock=fake.clock).version() == "v1.34.4"
+    with refused(r"Set NO_PROXY=0\.0\.0\.0 if it is reached without the proxy http://127\.0\.0\.1:9"):
+        Api(config, None, clock=fake.clock).version()
 
 
 def test_proxies_of_the_environment_are_not_used_here(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

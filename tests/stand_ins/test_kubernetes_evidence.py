@@ -18,7 +18,7 @@ from fixtures.clusters.kubernetes.evidence import evidence
 from fixtures.clusters.kubernetes.evidence.evidence import collect
 from fixtures.errors import InfraError
 from fixtures.system.programs import Completed, Tool
-from tests.stand_ins.fake_helm import deployment
+from tests.stand_ins.fake_helm import crd, deployment
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.stand_ins.http_server import answering
 from tests.stand_ins.kubernetes_store import FakeClock
@@ -31,7 +31,7 @@ DATA = Path(__file__).parents[1] / "data"
 
 def an_engine(says: Callable[[], Mapping[str, str]] = dict) -> Any:
     """An engine that says what it is told to."""
-    return SimpleNamespace(kubeconfig=Path("/c"), context="ours", evidence=says)
+    return SimpleNamespace(kubeconfig=Path("/c"), context="ours", evidence=says, lost_nodes=dict)
 
 
 class FakeTool(Tool):
@@ -185,6 +185,17 @@ def test_the_summary_names_the_first_bad_thing_and_the_versions(api: Api, dashbo
     assert "Kubernetes v1.34.4" in found[SUMMARY]
     assert "Ray 2.60.0" in found[SUMMARY]
     assert "Python 3." in found[SUMMARY]
+
+
+def test_an_operator_that_does_not_look_after_the_namespace_is_not_in_the_summary(
+    api: Api, fake: FakeKubernetes
+) -> None:
+    fake.put(crd("rayclusters.ray.io"), deployment("elsewhere", arguments=("--watch-namespace", "elsewhere")))
+
+    summary = collected(api)[SUMMARY]
+
+    assert "kuberay-system/" in summary
+    assert "elsewhere" not in summary
 
 
 def test_without_a_cluster_what_the_engine_says_is_still_there() -> None:

@@ -122,7 +122,7 @@ class Impatient(FakeProvider):
 
     removed = False
 
-    def collect_evidence(self, into: Path) -> None:
+    def collect_evidence(self, into: Path, cause: str = "") -> None:
         raise KeyboardInterrupt
 
     def down(self) -> None:
@@ -140,6 +140,18 @@ def test_an_interrupt_while_evidence_is_collected_does_not_leave_the_cluster(
         run_suite(pytester)
 
     assert provider.removed
+
+
+def test_the_evidence_begins_with_what_the_run_ended_with(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "make_provider", lambda *_: FakeProvider(2, 1, fails="Quota is exceeded."))
+    monkeypatch.delattr(suite, "pytest_runtestloop")
+
+    run_suite(pytester)
+
+    summary = (pytester.path / "out" / "evidence" / "SUMMARY.md").read_text()
+    assert summary.startswith("**The run ended with:** Quota is exceeded. Give the fake no failure.")
 
 
 def test_the_end_to_end_tests_are_the_same_on_kubernetes(

@@ -298,6 +298,16 @@ def test_trouble_names_the_pod(world: World) -> None:
     assert provider.trouble() == f"Worker pod {lost} was deleted."
 
 
+def test_trouble_names_the_node_that_the_engine_has_lost_before_kubernetes_or_ray_notice(world: World) -> None:
+    engine = Engine(world)
+    provider = world.up(engine)
+    engine.lost = {"a": "exited"}
+    pods = ", ".join(sorted(pod["metadata"]["name"] for pod in world.server.pods()))
+    world.server.fail("GET", "/pods", *[UNAVAILABLE] * 50)
+
+    assert provider.trouble() == f"Node a (exited) does not run any more; {pods} ran on it."
+
+
 def test_trouble_says_who_does_not_answer(world: World) -> None:
     provider = world.provider()
     assert provider.trouble() == "The cluster is not up."

@@ -30,6 +30,13 @@ def test_what_was_written_is_removed_with_its_folder_unless_somebody_elses_file_
     assert names(tmp_path) == {"worker-1.out"}
 
 
+def test_the_summary_begins_with_the_runs_own_cause_and_no_text_has_colours(tmp_path: Path) -> None:
+    write_evidence({SUMMARY: "# Seen\n", "job.log": "\x1b[36m(pid=7)\x1b[0m died\n"}, tmp_path, "exceeded quota.")
+
+    assert (tmp_path / SUMMARY).read_text() == "**The run ended with:** exceeded quota.\n\n# Seen\n"
+    assert (tmp_path / "job.log").read_text() == "(pid=7) died\n"
+
+
 @pytest.mark.parametrize("listed", [None, b"../precious", b"", b"\xff\xfe"])
 def test_nothing_outside_the_folder_or_unlisted_is_removed(tmp_path: Path, listed: bytes | None) -> None:
     folder = tmp_path / "evidence"
@@ -77,7 +84,7 @@ def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
 
     (pytester.path / "fail").touch()
     pytester.runpytest_inprocess(*quiet).assert_outcomes(failed=1)
-    assert names(evidence) == {"fake.log", "files.txt"}
+    assert names(evidence) == {"SUMMARY.md", "fake.log", "files.txt"}
 
     (pytester.path / "fail").unlink()
     pytester.runpytest_inprocess(*quiet).assert_outcomes(passed=1)

@@ -112,6 +112,28 @@ def test_a_cluster_in_use_or_with_containers_of_somebody_else_is_not_touched(kep
     other.release()
 
 
+def test_a_node_that_somebody_added_to_the_profile_is_part_of_the_cluster_and_another_container_is_not(
+    kept: World,
+) -> None:
+    listed = recorded("minikube-profile-list-2.json").replace('"Name": "m02"', '"Name": "m03"')
+    kept.answer("docker ps", docker_ps("rig2", "rig2-m02", "rig2-m03"))
+    with pytest.raises(InfraError, match="The containers rig2-m03 have the names"):
+        kept.engine().attach()
+
+    kept.answer("minikube profile list", listed)
+    engine = kept.engine()
+    assert engine.attach()
+    engine.give_back()
+    assert lease(kept) == LEASE
+
+
+def test_a_node_that_does_not_run_is_known_from_docker_at_once(kept: World) -> None:
+    assert kept.engine().lost_nodes() == {}
+
+    kept.answer("docker ps", docker_ps("rig2") + docker_ps("rig2-m02", state="exited"))
+    assert kept.engine().lost_nodes() == {"rig2-m02": "exited"}
+
+
 def test_nodes_are_stopped_and_looked_at_whatever_the_exit_code_says(kept: World) -> None:
     engine = kept.engine()
     engine.attach()

@@ -126,12 +126,13 @@ def test_what_is_unknown_is_neither_good_nor_bad(changed: dict[str, Any], rows: 
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        ({"lost": {"rig-m02": "exited"}}, "(nodes):** Node rig-m02 (exited) does not run any more."),
         ({"nodes": (broken_node(),)}, "(nodes):** Node a is not ready"),
         ({"nodes": (pressed_node(),)}, "(nodes):** Node a has DiskPressure (disk is full)"),
         ({"nodes": ()}, "(nodes):** The Kubernetes API did not list its nodes"),
         ({"crds": ()}, "(CRDs and operator):** There is no CRD rayclusters.ray.io"),
         ({"crds": ({"metadata": CRD["metadata"]},)}, "CRD rayclusters.ray.io is not established"),
-        ({"operators": ()}, "(CRDs and operator):** There is no KubeRay operator"),
+        ({"operators": ()}, "(CRDs and operator):** No KubeRay operator looks after the namespace"),
         ({"raycluster": {}}, "(RayCluster and pods):** There is no RayCluster"),
         ({"pods": ()}, "(RayCluster and pods):** "),
         ({"ray_nodes": None}, "(Ray):** Ray's dashboard does not answer"),

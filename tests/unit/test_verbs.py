@@ -40,6 +40,9 @@ def test_a_verb_that_fails_says_why(desk: Desk, capsys: Say, verb: str, fake: di
 
     assert desk.machine == FakeMachine()
     assert (desk.root / "reports/evidence/fake.log").exists() == ("fails" in fake)
+    if "fails" in fake:
+        summary = (desk.root / "reports/evidence/SUMMARY.md").read_text()
+        assert summary.startswith("**The run ended with:** The image is")
     *_, last = capsys.readouterr().err.splitlines()
     assert last == f"ERROR: {message}"
 
