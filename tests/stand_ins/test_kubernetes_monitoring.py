@@ -29,6 +29,8 @@ from fixtures.errors import InfraError
 from tests.stand_ins.fake_kubernetes import FakeKubernetes
 from tests.stand_ins.http_server import answering
 from tests.stand_ins.kubernetes_world import Engine
+from tests.unit.recordings import container
+from tests.unit.recordings import pod as recorded_pod
 
 SPACE = "space"
 WANTED = Wanted("docker.io/prom/prometheus:v3.5.0", "docker.io/grafana/grafana:12.2.0", 30300)
@@ -171,7 +173,7 @@ def test_they_are_waited_for_and_what_does_not_come_is_named_and_given_up(scene:
 
 def put_stuck_grafana(scene: Scene, image: str, reason: str, message: str) -> None:
     """Its pod, whose container waits."""
-    state = {"waiting": {"reason": reason, "message": message}}
+    state, began = {"waiting": {"reason": reason, "message": message}}, scene.fake.clock.utc().isoformat()
     container = {"name": "grafana", "image": image, "ready": False, "restartCount": 0, "state": state}
     scene.fake.put(
         {
@@ -179,7 +181,7 @@ def put_stuck_grafana(scene: Scene, image: str, reason: str, message: str) -> No
             "kind": "Pod",
             "metadata": {"name": "grafana-1", "namespace": SPACE, "labels": {"app.kubernetes.io/name": GRAFANA}},
             "spec": {"nodeName": "a", "containers": [{"name": "grafana", "image": image}]},
-            "status": {"phase": "Pending", "containerStatuses": [container]},
+            "status": {"phase": "Pending", "startTime": began, "containerStatuses": [container]},
         }
     )
 
@@ -302,10 +304,32 @@ def test_metrics_server_answers_when_every_node_has_figures(scene: Scene, monkey
     assert metrics_server.lacking(scene.api, 1) == ""
 
 
-def test_no_metrics_server_is_told_after_a_time_and_no_failure(scene: Scene) -> None:
-    metrics_server.await_answers(scene.api, 2, scene.said.append)
+def test_nobody_waits_for_kubectl_top_and_the_cause_is_the_pods(scene: Scene) -> None:
+    assert metrics_server.describe(scene.api, 2) == "`kubectl top` does not work yet: there is no metrics-server."
 
-    assert scene.said == ["no metrics-server after 90 s: there is no metrics-server"]
+    waiting = {"reason": "ErrImagePull", "message": "dial tcp: lookup registry.k8s.io: no such host"}
+    pod: Any = recorded_pod("metrics-server-1", container("metrics-server", waiting=waiting))
+    pod["metadata"] |= {"namespace": "kube-system", "labels": {"k8s-app": "metrics-server"}}
+    scene.fake.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
+    scene.fake.put({"apiVersion": "v1", **pod})
+
+    said = metrics_server.describe(scene.api, 2)
+
+    assert said.startswith("`kubectl top` does not work yet: Image docker.io/e2e:1 is not on node a")
+    assert "no such host" in said
+    assert scene.fake.clock.slept == []
+
+
+def test_an_image_that_could_not_be_pulled_for_a_minute_is_not_waited_for_again(scene: Scene) -> None:
+    scene.apply()
+    scene.run(PROMETHEUS)
+    put_stuck_grafana(scene, "g:1", "ImagePullBackOff", "Back-off pulling image")
+    scene.fake.clock.sleep(61)
+    began = scene.fake.clock.at
+
+    assert "g:1" in scene.monitors.missing([], scene.said.append)[GRAFANA]
+
+    assert scene.fake.clock.at == began
 
 
 def test_our_metrics_server_is_applied_whole(scene: Scene) -> None:

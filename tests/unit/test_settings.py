@@ -279,9 +279,10 @@ def test_a_parser_accepts_or_refuses_in_one_line_and_never_fails_otherwise(optio
 @pytest.mark.parametrize(
     ("cluster", "monitored"), [("local", False), ("minikube", True), ("kind", True), ("context", False)]
 )
-def test_minikube_and_kind_are_monitored_unless_told_otherwise(cluster: str, monitored: bool) -> None:
+def test_minikube_and_kind_are_monitored_unless_quick_or_told_otherwise(cluster: str, monitored: bool) -> None:
     assert build({"cluster": cluster}, {}).monitoring is monitored
-    assert build({"cluster": cluster, "monitoring": True}, {}).monitoring
+    assert not build({"cluster": cluster, "quick": True}, {}).monitoring
+    assert build({"cluster": cluster, "monitoring": True, "quick": True}, {}).monitoring
     assert not build({"cluster": cluster, "monitoring": False}, {"X": "y"}, {"monitoring": "true"}).monitoring
     assert build({"cluster": cluster}, {}, {"monitoring": "true"}).monitoring
     assert f"monitoring={str(monitored).lower()}" in build({"cluster": cluster}, {}).recorded()
