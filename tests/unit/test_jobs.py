@@ -296,3 +296,18 @@ def test_a_job_is_looked_at_closely_only_around_its_expected_end(
     elapsed: float, expected: float | None, seconds: float
 ) -> None:
     assert Timeouts().until_next_look(elapsed, expected) == pytest.approx(seconds)
+
+
+def test_jobs_of_ours_that_an_earlier_run_left_are_stopped_and_removed_and_other_jobs_are_not(
+    dashboard: Dashboard, jobs: JobsClient
+) -> None:
+    ours, done, other = f"job-{'a' * 16}", f"job-{'b' * 16}", "raysubmit_bex7QJQ2GirTzAHC"
+    states = {ours: "RUNNING", done: "SUCCEEDED", other: "RUNNING"}
+    dashboard.statuses = [(200, [{"submission_id": job, "status": state} for job, state in states.items()])]
+    said: list[str] = []
+
+    jobs.end_earlier(said.append)
+
+    assert said == [f"stopped and removed {ours}, which an earlier run had left running"]
+    changed = [asked for asked in dashboard.asked if asked[0] != "GET"]
+    assert changed == [("POST", f"/api/jobs/{ours}/stop"), ("DELETE", f"/api/jobs/{ours}")]
