@@ -104,25 +104,47 @@ def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
         ("ValueError: first\nray.exceptions.ActorDiedError: second\nend\n", "ray.exceptions.ActorDiedError: second"),
         ("epoch 1\ntrainer: mnist.npz is damaged\nend\n", "trainer: mnist.npz is damaged"),
         ("epoch 1\n\n  killed \n", "killed"),
+        ('bye\nTRIAL-PROGRESS {"phase": "end"}\nTRIAL-RESULT 9000 5f {"workers":0', "bye"),
+        (
+            "RuntimeError: rank 1: ValueError: odd\n"
+            "\x1b[36m(RayTrainWorker pid=7)\x1b[0m RuntimeError: rank 0: LostRankError: rank 0: lost rank 1"
+            "\x1b[32m [repeated 2x across cluster]\x1b[0m\n",
+            "RuntimeError: rank 1: ValueError: odd",
+        ),
         ("", ""),
     ],
 )
-def test_the_cause_in_a_log_is_its_last_exception_or_its_last_line(log: str, cause: str) -> None:
+def test_the_cause_in_a_log_is_its_last_exception_that_is_no_symptom_or_its_last_line(log: str, cause: str) -> None:
     assert last_error(log) == cause
 
 
-KILLED = (Path(__file__).parents[1] / "data" / "ray-job-killed-worker.txt").read_text(encoding="utf-8")
+DATA = Path(__file__).parents[1] / "data"
+KILLED = (DATA / "ray-job-killed-worker.txt").read_text(encoding="utf-8")
+KILLED_IN_START = (DATA / "ray-job-killed-start.txt").read_text(encoding="utf-8")
 
 
 def test_a_worker_that_was_killed_is_named_and_not_those_that_missed_it() -> None:
     other = "[Rank 0 Error Snippet]:\nRuntimeError: rank 0: LostRankError: rank 0: lost rank 1 (it closed the ring)\n"
     killed = KILLED[KILLED.index("[Rank 1 Error Snippet]") :].partition("\n\x1b")[0]
 
-    assert "UnknownError" in last_error(KILLED), "the symptom speaks last"
+    assert last_error(KILLED).startswith("ray.train.WorkerGroupError"), "the symptom is all that the driver says"
     died = "Worker unexpectedly exits with a connection error code 2. End of file"
     assert lost_rank(KILLED) == f"rank 1 was lost: its process 11091 died ({died})"
     for log in (f"{other}{killed}\n", f"{killed}\n{other}"):
         assert lost_rank(log).startswith("rank 1 was lost: its process 11091 died")
+
+
+def test_a_worker_that_was_killed_while_its_group_started_is_named() -> None:
+    died = "Worker unexpectedly exits with a connection error code 2. End of file"
+
+    assert lost_rank(KILLED_IN_START) == f"a RayTrainWorker was lost in the start: its process 22824 died ({died})"
+
+
+def test_what_ray_calls_safe_to_ignore_is_not_the_cause() -> None:
+    busy = "".join(line for line in KILLED_IN_START.splitlines(keepends=True) if line.startswith("(TrainController"))
+
+    assert "GetTimeoutError" in busy
+    assert last_error(f"{busy}ValueError: odd\n") == last_error(f"ValueError: odd\n{busy}") == "ValueError: odd"
 
 
 def test_a_job_that_lost_nobody_names_no_rank() -> None:

@@ -62,6 +62,12 @@ def test_a_baseline_that_hands_nothing_over_ends_the_run_and_keeps_what_was_meas
         (ended("FAILED", "Traceback\n  File x\nValueError: odd\n"), "MissingFigure", "ended FAILED: ValueError: odd"),
         (ended("FAILED", "trainer: MNIST at /x is damaged\nbye\n"), "MissingFigure", "trainer: MNIST at /x is damaged"),
         (ended("FAILED", ""), "MissingFigure", "ended FAILED: the message"),
+        (
+            ended("FAILED", "Could not load libcuda.so: cannot open shared object file\nValueError: odd\n"),
+            "MissingFigure",
+            "odd",
+        ),
+        (ended("FAILED", "ModuleNotFoundError: No module named 'trainer.modle'\n"), "MissingFigure", "trainer.modle"),
         (ended("FAILED", f"Traceback\n{LOST_NODE}\n"), "Infra", "ActorDiedError"),
         (ended("FAILED", "Traceback\ntrainer.ring.LostRankError: rank 0: rank 1 left\n"), "Infra", "LostRank"),
         (ended("FAILED", "", "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"), "Infra", "ended FAILED: the message"),
@@ -76,15 +82,82 @@ def test_a_job_is_the_trainings_fault_only_when_its_command_failed(job: Finished
     assert failure.remedy.startswith("The job's log is in the evidence.")
 
 
-def test_a_worker_that_was_killed_is_the_cause_and_no_fault_of_the_training() -> None:
-    killed = (Path(__file__).parents[1] / "data" / "ray-job-killed-worker.txt").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        ("ray-job-killed-worker.txt", "rank 1 was lost: its process 11091 died (Worker unexpectedly"),
+        ("ray-job-killed-start.txt", "a RayTrainWorker was lost in the start: its process 22824 died (Worker"),
+    ],
+)
+def test_a_worker_that_was_killed_is_the_cause_and_no_fault_of_the_training(log: str, cause: str) -> None:
+    killed = (Path(__file__).parents[1] / "data" / log).read_text(encoding="utf-8")
 
     (failure,) = measure(FakeJobs(lambda of: ended("FAILED", killed))).failures
 
     assert failure.kind == "Infra"
-    assert "the job ended FAILED: rank 1 was lost: its process 11091 died (Worker unexpectedly" in failure.cause
+    assert f"the job ended FAILED: {cause}" in failure.cause
     assert failure.cause.endswith("End of file).")
     assert "dmesg" in failure.remedy
+
+
+RESULT_CUT = 'TRIAL-PROGRESS {}\nTRIAL-RESULT 9000 5f {"workers":0'
+"""A disk that filled up cut the result line."""
+FAILED_IMPORT = """ImportError: Traceback (most recent call last):
+  File "tensorflow/python/pywrap_tensorflow.py", line 73, in <module>
+    from tensorflow.python._pywrap_tensorflow_internal import *
+ImportError: /lib/x86_64-linux-gnu/libstdc++.so.6: version `GLIBCXX_3.4.29' not found (required by /x/libtensorflow.so)
+
+
+Failed to load the native TensorFlow runtime.
+See https://www.tensorflow.org/install/errors for some common causes and solutions.
+"""
+NO_AVX = (
+    "F tensorflow/core/platform/cpu_feature_guard.cc:37] The TensorFlow library was compiled to use AVX instructions, "
+    "but these aren't available on your machine.\nAborted (core dumped)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "cause", "see"),
+    [
+        ("OSError: [Errno 28] No space left on device\n" + RESULT_CUT, "OSError: [Errno 28] No space", "disk-full"),
+        ("ray.exceptions.OutOfDiskError: Local disk is full\n", "Local disk is full", "disk-full"),
+        ("OSError: [Errno 12] Cannot allocate memory\nValueError: odd\n", "Cannot allocate", "memory-short"),
+        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 9 GiB\n", "9 GiB", "memory-short"),
+        ("ray.exceptions.OutOfMemoryError: Task was killed due to the node running low\n", "low", "memory-short"),
+        ("terminate called after throwing an instance of 'std::bad_alloc'\n", "bad_alloc", "memory-short"),
+        ("RuntimeError: can't start new thread\nLostRankError: rank 0: lost rank 1\n", "start new", "limit-hit"),
+        ("BlockingIOError: [Errno 11] Resource temporarily unavailable\n", "[Errno 11]", "limit-hit"),
+        (FAILED_IMPORT, "GLIBCXX_3.4.29", "tensorflow-unusable"),
+        (NO_AVX, "compiled to use AVX", "tensorflow-unusable"),
+        ("ModuleNotFoundError: No module named 'tensorflow'\n", "No module", "tensorflow-unusable"),
+        ("RuntimeError: rank 0: DamagedDataError: MNIST at /x is damaged\n", "MNIST at /x", "data-damaged"),
+        ("RuntimeError: rank 1: OSError: [Errno 5] Input/output error: '/x'\n", "Input/output", "file-missing"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: '/tmp/rte-1/w'\n", "/tmp/rte-1/w", "file-missing"),
+        ("ConnectionResetError: [Errno 104] Connection reset by peer\n", "reset by peer", "job-lost"),
+        ("ray.exceptions.GetTimeoutError: Get timed out\n", "Get timed out", "job-lost"),
+        ("ray.train.ControllerError: Training failed due to controller error:\n", "ControllerError", "job-lost"),
+        ("trainer.copies.CopyFailedError: a copy ended with exit code -4 before\n", "by SIGILL", "rank-lost"),
+    ],
+)
+def test_a_failure_of_the_machine_never_counts_as_the_trainings(log: str, cause: str, see: str) -> None:
+    (failure,) = measure(FakeJobs(lambda of: ended("FAILED", log))).failures
+
+    assert failure.kind == "Infra"
+    assert cause in failure.cause
+    assert failure.remedy.endswith(f"(see TROUBLESHOOTING: {see})")
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_a_driver_that_a_signal_ended_is_the_machines_fault(code: int) -> None:
+    killed = replace(ended("FAILED", "epoch 1\n"), driver_exit_code=code)
+
+    (failure,) = measure(FakeJobs(lambda of: killed)).failures
+
+    assert (failure.kind, failure.cause) == (
+        "Infra",
+        "baseline: the job ended FAILED: a process was ended by SIGKILL.",
+    )
 
 
 def test_data_that_is_damaged_is_the_machines_fault() -> None:
