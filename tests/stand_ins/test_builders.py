@@ -252,7 +252,7 @@ def test_only_older_images_of_ours_are_stale() -> None:
         Listed("not-ray-train-e2e/trainer:old", "sha256:2"),
     ]
 
-    assert stale_images(listing, "docker.io/ray-train-e2e/trainer:new") == (
+    assert stale_images(listing, ["docker.io/ray-train-e2e/trainer:new"]) == (
         "ray-train-e2e/trainer:old",
         "hub.example/ray-train-e2e/trainer:old",
         "sha256:3",
@@ -269,7 +269,7 @@ def test_pruning_keeps_the_newest_installed_packages_and_what_is_in_use(
     programs.answer("docker image rm", then=f'case "$3" in *used) echo "{in_use}" >&2; exit 1 ;; esac\n')
     said: list[str] = []
 
-    removed = docker.prune("docker.io/ray-train-e2e/trainer:new", said.append)
+    removed = docker.prune(["docker.io/ray-train-e2e/trainer:new"], said.append)
 
     assert removed == ("sha256:old",)
     assert said == [f"ray-train-e2e/trainer:used stays: {in_use}", "removed sha256:old"]

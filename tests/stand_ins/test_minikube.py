@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.clusters.kubernetes.access.docker import IMPORTS
 from fixtures.clusters.kubernetes.engines.minikube import MinikubeEngine
 from fixtures.errors import InfraError
 from fixtures.system import leases
@@ -277,21 +278,24 @@ def test_a_broken_leftover_of_ours_is_removed_and_made_anew(world: World, broken
     assert len(world.calls("minikube delete")) == len(world.calls("minikube start")) == 1
 
 
-def test_a_start_that_outlived_its_killed_run_is_ended_before_anything_else(world: World) -> None:
+def test_a_start_and_an_import_that_outlived_their_killed_run_are_ended_before_anything_else(world: World) -> None:
     world.left_by_another_run(kept=False)
-    world.answer("minikube orphan", then="sleep 60")
-    command = [f"{world.place}/bin/minikube", "orphan", "start"]
-    orphan, other = (
-        subprocess.Popen([*command, f"--profile={name}"], env=world.environ, start_new_session=True)
-        for name in ("rig2", "rig3")
+    for program in ("minikube", "docker"):
+        world.answer(f"{program} orphan", then="sleep 60")
+    importing = ("docker", "orphan", "exec", "--interactive", "rig2", *IMPORTS["containerd"])
+    commands = (*(("minikube", "orphan", "start", f"--profile={name}") for name in ("rig2", "rig3")), importing)
+    orphan, other, import_ = (
+        subprocess.Popen([f"{world.place}/bin/{program}", *words], env=world.environ, start_new_session=True)
+        for program, *words in commands
     )
     try:
-        while len(world.calls("minikube orphan")) < 2:
+        while len([*world.calls("minikube orphan"), *world.calls("docker orphan")]) < 3:
             time.sleep(0.01)
 
         world.up()
 
         assert orphan.poll() is not None
+        assert import_.poll() is not None
         assert other.poll() is None
         assert world.said[0] == f"ended minikube start ({orphan.pid}), which an earlier run had left"
     finally:

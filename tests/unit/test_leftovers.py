@@ -1,7 +1,6 @@
 """What `gc` removes, and what it leaves: clusters, images and archives of earlier runs."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from fixtures.clusters.kubernetes.image.recipe import REPOSITORY
 from fixtures.errors import InfraError
 from fixtures.settings.kubernetes import KubernetesSettings
 from fixtures.system import leases
-from fixtures.system.leases import Lease
+from fixtures.system.leases import Lease, Ownership
 from tests.stand_ins.stand_in import docker_ps
 from tests.unit.minikube_world import NO_PROCESS, World
 
@@ -75,7 +74,7 @@ def test_a_kept_minikube_cluster_stays_and_is_named_with_the_way_to_remove_it(si
 
     (line,) = site.said
     assert line.startswith("Minikube's profile rig2 was kept and stays")
-    assert "python -m fixtures down --cluster=minikube --profile=rig2" in line
+    assert f"python -m fixtures down --cluster=minikube --profile=rig2 --minikube-home={site.home}`" in line
     assert site.calls("minikube delete") == []
     assert leases.read_lease(site.engine().folder) == before
 
@@ -119,6 +118,32 @@ def test_older_images_go_from_this_machine_and_a_docker_that_is_absent_or_silent
     assert (site.calls(), site.said) == (asked, lines)
 
 
+def test_the_image_that_a_kept_cluster_uses_stays_whatever_this_checkout_needs(site: Site) -> None:
+    site.left_by_another_run()
+    engine = site.engine()
+    engine.attach()
+    engine.note_image(OLD)
+    engine.keep_running()
+    site.answer("docker image ls", f"{OLD} sha256:1\n")
+    images = [{"id": "sha256:1", "repoTags": [OLD]}]
+    site.answer("docker exec", json.dumps({"images": images, "containers": []}))
+
+    site.gc()
+
+    assert [call for call in site.calls("docker") if " rm" in call] == []
+
+
+def test_a_cluster_in_another_home_of_minikube_is_found_without_being_told(site: Site) -> None:
+    site.up().keep_running()
+    site.said.clear()
+    home, site.home = site.home, site.place / "nowhere"
+
+    site.gc()
+
+    (line,) = site.said
+    assert f"--profile=rig2 --minikube-home={home}` removes it" in line
+
+
 def test_older_images_go_from_the_nodes_of_a_kept_cluster_that_run(site: Site) -> None:
     site.left_by_another_run()
     site.answer("docker ps", docker_ps("rig2") + docker_ps("rig2-m02", state="exited"))
@@ -142,17 +167,20 @@ def test_an_image_on_a_node_is_unused_when_it_is_ours_is_not_kept_and_no_contain
     used = [("sha256:x", current), ("sha256:5", "x")]
     containers = [{"image": {"image": name}, "imageRef": reference} for reference, name in used]
 
-    assert unused(images, containers, keep) == {"sha256:2": OLD}
+    assert unused(images, containers, [keep]) == {"sha256:2": OLD}
 
 
 def test_archives_of_images_go_when_nobody_writes_to_them_any_more(site: Site) -> None:
-    old, new = site.place / f"{ARCHIVE}old", site.place / f"{ARCHIVE}new"
-    for folder in (old, new):
+    left, owned = site.place / f"{ARCHIVE}left", site.place / f"{ARCHIVE}owned"
+    for folder in (left, owned):
         folder.mkdir()
         (folder / "image.tar").write_text("layers")
-    os.utime(old, (1, 1))
+    ownership = Ownership.take(owned)
 
     site.gc()
 
-    assert site.said == [f"removed {old}"]
-    assert new.exists()
+    assert site.said == [f"removed {left}"]
+    assert ownership is not None
+    ownership.release()
+    site.gc()
+    assert not owned.exists()
