@@ -300,6 +300,10 @@ def test_a_password_is_in_no_header_and_no_text_of_the_settings() -> None:
     assert "sesame" not in f"{chosen} {chosen.recorded()}"
 
 
+def test_a_password_need_not_be_on_the_command_line_which_every_user_of_the_machine_can_read() -> None:
+    assert build({}, {"GRAFANA_PASSWORD": "open sesame"}).grafana_password == "open sesame"
+
+
 @pytest.mark.parametrize("text", ["0", "29999", "32768", "x", ""])
 def test_a_port_that_kubernetes_gives_to_no_service_is_refused(text: str) -> None:
     assert refusal({"grafana_port": text}).startswith(
