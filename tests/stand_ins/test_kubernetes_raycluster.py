@@ -132,7 +132,7 @@ def test_a_lost_node_ends_the_wait_with_its_name(cluster: Cluster) -> None:
 def test_an_api_server_that_stays_away_ends_the_wait_as_such(cluster: Cluster) -> None:
     cluster.replay("raycluster-node-loss", "pods-node-loss", "nodes-node-loss", skip=85)
 
-    message = r"did not answer GET /apis/ray\.io/v1/namespaces/ray/rayclusters/demo 7 times"
+    message = r"did not answer GET /apis/ray\.io/v1/namespaces/ray/rayclusters/demo 5 times"
     with pytest.raises(InfraError, match=message):
         cluster.wait_ready(deadline=600)
 

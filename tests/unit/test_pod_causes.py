@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fixtures.clusters.kubernetes.access.objects import Object
-from fixtures.clusters.kubernetes.diagnosis.pod_causes import Finding, Scene, gist, pod_causes
+from fixtures.clusters.kubernetes.diagnosis.pod_causes import Finding, Scene, gist, note_restarts, pod_causes
 from tests.unit.recordings import at, container, event, items, later, node, pod, running
 
 NAME = "e2e-workers-worker-x"
@@ -164,6 +164,22 @@ def test_a_container_that_ends_again_and_again_is_fatal_from_the_third_time_unle
         assert crashed.fatal is fatal
         assert f"ended {times} times" in crashed.cause
     assert not found(pod(NAME, now, phase="Running")).fatal
+
+
+def test_restarts_before_the_first_look_are_no_crash_loop() -> None:
+    def crashed(times: int) -> Object:
+        ended = {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": at(0)}}
+        return waiting("CrashLoopBackOff", lastState=ended, restartCount=times)
+
+    restarts: dict[tuple[str, str], int] = {}
+    note_restarts([crashed(7)], restarts)
+
+    def is_fatal(times: int) -> bool:
+        note_restarts([crashed(times)], restarts)
+        scene = Scene(None, (), (), (), later(5), restarts=restarts)
+        return [finding.fatal for finding in pod_causes([crashed(times)], scene)] == [True]
+
+    assert [is_fatal(times) for times in (7, 9, 10)] == [False, False, True]
 
 
 def test_a_container_that_cannot_be_started_says_what_the_runtime_said() -> None:
