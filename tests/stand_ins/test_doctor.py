@@ -190,6 +190,14 @@ def test_a_context_whose_cluster_is_old_or_silent_is_found(
     assert problem.startswith(message)
 
 
+def test_without_a_kubeconfig_nobody_is_asked_and_it_is_counted_once(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path, "kubectl", "helm")
+    absent = Problem("There is no kubeconfig at /nowhere.", "Set KUBECONFIG.", see="kubeconfig")
+
+    assert problems(clinic.examine("context", absent, image="example.org/me:1")) == [absent.what]
+    assert not [call for call in clinic.stand_ins.calls("kubectl") if "--output=json" in call]
+
+
 def test_packages_of_other_versions_are_named(tmp_path: Path) -> None:
     def version(name: str) -> str:
         if name == "psutil":

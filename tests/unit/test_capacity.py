@@ -152,6 +152,7 @@ def test_too_little_room_is_explained_with_every_node() -> None:
         "a has 0.4 CPU and 7.0 GiB free of 2 CPU and 8.0 GiB; b has 1.2 CPU and 7.0 GiB free of 2 CPU and 8.0 GiB; "
         "c takes none (cordoned); beside the head there is room for 0."
     )
+    assert lack((node("a", cpu="1"),), 1).startswith("1 worker x 1 CPU and ")
     assert lack(nodes, 3) == ""
 
 

@@ -120,6 +120,8 @@ def test_the_last_lines_of_each_log_stand_below_its_name() -> None:
 def test_names_choose_logs_of_which_there_are_none_without_a_cluster() -> None:
     assert logs.choose(TEXTS, ["gcs*"]) == {"gcs_server.out": "begun\n"}
     assert logs.choose(TEXTS, []) == TEXTS
+    inside = {"ray-logs-head.txt": "==> /tmp/ray/gcs_server.out <==\nbegun\n\n==> job-driver-1.log <==\nepoch 1\n"}
+    assert logs.choose(inside, ["job-driver-*"]) == {"job-driver-1.log of ray-logs-head.txt": "epoch 1\n"}
     with pytest.raises(UsageError, match=re.escape("logs 'worker*': expected some of raylet.out, gcs_server.out.")):
         logs.choose(TEXTS, ["worker*"])
     with pytest.raises(InfraError, match=r"There are no logs: this suite has no cluster up\. Start one with `up`"):
