@@ -125,6 +125,7 @@ class World:
 
     Attributes:
         steps: what was done, in order; what is repeated at once is noted once.
+        environ: that of the programs.
         trap: the step that fails, whether "before" or "after" it is done, and how.
     """
 
@@ -133,6 +134,7 @@ class World:
         self.steps: list[str] = []
         self.trap: tuple[str, str, BaseException] | None = None
         self.said: list[str] = []
+        self.environ: Mapping[str, str] = {}
         self.helm = Helm(self)
         self.kubectl = Kubectl(self)
         self.kubeconfig = server.kubeconfig(folder)
@@ -267,6 +269,7 @@ def world(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
                 return super().list(kind, namespace, labels=labels, fields=fields)
 
         def tool(name: str, environ: Mapping[str, str]) -> Tool:
+            made.environ = environ
             return {"helm": made.helm, "kubectl": made.kubectl}.get(name) or Tool(name, environ)
 
         def nodes(dashboard: str, token: str) -> Any:

@@ -290,6 +290,15 @@ def test_after_a_scaling_that_failed_the_next_one_believes_nothing(world: World)
     assert provider.trouble() == ""
 
 
+def test_programs_ask_nodes_on_this_machine_without_a_proxy_and_others_as_the_user_says(world: World) -> None:
+    environ = {"PATH": "", "https_proxy": "http://127.0.0.1:9", "no_proxy": "example.org"}
+
+    world.provider(owned=False, environ=environ)
+    assert world.environ == environ
+    world.provider(environ=environ)
+    assert world.environ["NO_PROXY"] == "example.org,localhost,127.0.0.1,192.168.0.0/16"
+
+
 def test_trouble_names_the_pod(world: World) -> None:
     provider = world.up()
     lost = world.server.pods()[-1]["metadata"]["name"]
