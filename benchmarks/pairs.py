@@ -44,9 +44,11 @@ class Difference:
 
 
 def compare(first: Sequence[float], second: Sequence[float]) -> Difference:
-    """Compare the speedups of two runs by rounds, at least two each."""
+    """Compare the speedups of two runs by rounds, at least two each. Raises UsageError when none differ."""
     runs = [[log(value) for value in rounds] for rounds in (first, second)]
     parts = [variance(values) / len(values) for values in runs]
+    if not any(parts):
+        raise UsageError("All rounds of two runs are equal: there is no spread to judge a difference by.")
     freedom = sum(parts) ** 2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, runs, strict=True))
     reach = float(student.ppf(0.975, freedom)) * sqrt(sum(parts))
     return Difference(exp(abs(fmean(runs[0]) - fmean(runs[1]))), reach)

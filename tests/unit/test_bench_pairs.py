@@ -36,6 +36,8 @@ def test_every_pair_and_the_pairs_of_neighbours_are_counted() -> None:
 def test_one_run_is_no_pair() -> None:
     with pytest.raises(UsageError, match="one run, expected at least two of the same machine and setting"):
         describe("speedup", [STEADY])
+    with pytest.raises(UsageError, match="no spread to judge a difference by"):
+        compare([1.5, 1.5], [1.5, 1.5])
 
 
 def test_the_command_reads_entries_of_the_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

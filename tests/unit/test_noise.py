@@ -28,7 +28,9 @@ class Machine:
         self.now, self.times = 100.0, Times(1000.0, 1000.0, 50.0)
         self.seconds: dict[int, float] = {}
         self.ours: set[int] = set()
-        patch.setattr(noise, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.day = 1_000_000.0
+        clocks = SimpleNamespace(monotonic=lambda: self.now, time=lambda: self.now + self.day)
+        patch.setattr(noise, "time", clocks)
         patch.setattr(psutil, "cpu_times", lambda: self.times)
         patch.setattr(psutil, "process_iter", self._processes)
         patch.setattr(psutil, "Process", lambda: SimpleNamespace(pid=1, children=lambda recursive: []))
@@ -66,8 +68,17 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_a_quiet_machine_makes_no_noise_and_what_it_does_not_tell_is_none(machine: Machine) -> None:
     noise = machine.noise(machine.watch())
 
-    assert noise == Noise(steal=None, throttled=None, foreign_cores=0.0, pressure=None)
+    assert noise == Noise(steal=None, throttled=None, foreign_cores=0.0, pressure=None, clock_step=0.0)
     assert noise.why == ""
+
+
+def test_a_time_of_day_that_is_set_during_a_trial_disturbs_it_on_whatever_machine_the_cluster_runs(
+    machine: Machine,
+) -> None:
+    watch = machine.watch()
+    machine.day += 3600.0
+
+    assert "the time of day was set by 3600.0 s" in machine.noise(watch).why
 
 
 def test_stolen_time_is_a_share_of_all_cpu_time(machine: Machine) -> None:
@@ -143,6 +154,7 @@ def test_cores_that_others_kept_busy_are_counted(
         (replace(QUIET, steal=0.06), "6% of the CPU time stolen by other machines (limit 5%)"),
         (replace(QUIET, throttled=0.5), "CPU quota used up in 50% of its periods (limit 5%)"),
         (replace(QUIET, foreign_cores=0.3), "other programs kept 0.30 cores busy (limit 0.25)"),
+        (replace(QUIET, clock_step=5.0), "the time of day was set by 5.0 s (limit 0.5)"),
         (replace(QUIET, pressure=0.1), "10% of the time some process waited for memory (limit 5%)"),
     ],
 )
@@ -152,7 +164,7 @@ def test_what_is_over_its_limit_is_named_with_figure_and_limit(over: Noise, why:
 
 
 def test_what_is_at_its_limit_is_not_over_it() -> None:
-    assert Noise(noise.STEAL, noise.THROTTLED, noise.FOREIGN_CORES, noise.PRESSURE).why == ""
+    assert Noise(noise.STEAL, noise.THROTTLED, noise.FOREIGN_CORES, noise.PRESSURE, None, noise.CLOCK_STEP).why == ""
 
 
 def test_the_real_machine_can_be_watched_and_nothing_is_made_up_about_another() -> None:
@@ -162,7 +174,7 @@ def test_the_real_machine_can_be_watched_and_nothing_is_made_up_about_another() 
     cores = real.end().foreign_cores
     assert cores is not None
     assert cores >= 0
-    assert other.end() == Noise(steal=None, throttled=None, foreign_cores=None, pressure=None)
+    assert replace(other.end(), clock_step=None) == Noise(None, None, None, None)
 
 
 @pytest.mark.parametrize(("waited", "cores"), [(noise.LOOK_SECONDS, 0.3), (0.0, 0.0)])
