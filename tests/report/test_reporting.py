@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -15,7 +14,6 @@ import pytest
 
 from fixtures.analysis.measurement import Failure, Run
 from fixtures.analysis.verdict import Outcome
-from fixtures.clusters.evidence import write_evidence
 from fixtures.plugin.reporting import BenchmarkWarning, TrialClock
 from fixtures.report.page import SECTIONS
 from tests.unit.trials import SETTINGS, measurement, run, slowed, spec, timing_round
@@ -52,11 +50,11 @@ NO_START = CONFTEST.replace(
     """
     from fixtures.errors import InfraError
     from fixtures.clusters.evidence import write_evidence
-    from fixtures.plugin.options import settings_from
+    from fixtures.plugin.staging import evidence_of
     try:
         raise InfraError("The node timed out during startup: <raylet>.", "Its logs are in the evidence.")
     finally:
-        write_evidence({"raylet.out": "first line\\nraylet & died"}, settings_from(pytestconfig).reports / "evidence")
+        write_evidence({"raylet.out": "first line\\nraylet & died"}, evidence_of(pytestconfig))
 """,
 )
 """A cluster that does not come up: each test is in error, and nothing is measured."""
@@ -79,6 +77,7 @@ FILES = {
     "results/comparison.json",
     "history/0001_unversioned_19700101_001716.json",
 }
+UNUSED = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # the latter is a second of imports each time
 HISTORY = {name for name in FILES if name.startswith("history/")}
 
 
@@ -88,14 +87,18 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fixtures.report.page.SECTIONS", ())
 
 
-def replay(pytester: pytest.Pytester, measured: Run, *options: str, conftest: str = CONFTEST) -> pytest.RunResult:
-    """The real end-to-end tests on measurements that were made up."""
+def write_tests(pytester: pytest.Pytester, measured: Run, conftest: str) -> None:
+    """Write the real end-to-end tests on measurements that were made up."""
     pytester.makeini("[pytest]\nmarkers =\n    e2e: replayed\n")
     pytester.makeconftest(conftest)
     pytester.makepyfile(test_e2e=E2E.read_text())
     (pytester.path / "run.json").write_text(measured.to_json())
-    unused = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # the latter is a second of imports each time
-    return pytester.runpytest_inprocess("-m", "e2e", "--reports=out", *unused, *options)
+
+
+def replay(pytester: pytest.Pytester, measured: Run, *options: str, conftest: str = CONFTEST) -> pytest.RunResult:
+    """Run them."""
+    write_tests(pytester, measured, conftest)
+    return pytester.runpytest_inprocess("-m", "e2e", "--reports=out", *UNUSED, *options)
 
 
 def left(pytester: pytest.Pytester) -> set[str]:
@@ -293,16 +296,6 @@ def test_a_module_that_cannot_be_imported_has_its_row(pytester: pytest.Pytester)
     assert any("no_such_module" in row["log"] for row in rows(pytester).values())
 
 
-def test_logs_of_an_earlier_run_explain_nothing(pytester: pytest.Pytester) -> None:
-    folder = pytester.path / "out" / "evidence"
-    write_evidence({"raylet.out": "of yesterday"}, folder)
-    os.utime(folder / "files.txt", (0, 0))
-
-    replay(pytester, run(*SLOW))
-
-    assert "of yesterday" not in (pytester.path / "out" / "report.html").read_text()
-
-
 def test_a_commit_that_is_made_during_a_run_is_not_the_measured_one(pytester: pytest.Pytester) -> None:
     git = ("git", "-c", "user.name=a", "-c", "user.email=a@b")
     commit = [*git, "commit", "--quiet", "--allow-empty", "--message=x"]
@@ -341,11 +334,6 @@ def test_a_run_of_other_tests_leaves_nothing_whatever_the_expression(pytester: p
     shown.stdout.no_fnmatch_line("ray-train-e2e: *")
     shown.stdout.fnmatch_lines(["WARNING: these tests do not read --workers, --reports, --quick: `pytest -m e2e` does"])
     assert not (pytester.path / "out").exists()
-
-
-def test_a_measuring_run_that_selects_nothing_leaves_its_empty_reports(pytester: pytest.Pytester) -> None:
-    assert replay(pytester, run(*FAST), "-k", "nothing").ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    assert left(pytester) == {"report.html", "junit.xml"}
 
 
 def test_reports_that_are_asked_for_elsewhere_are_written_there(pytester: pytest.Pytester) -> None:
