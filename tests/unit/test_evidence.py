@@ -140,6 +140,14 @@ def test_a_worker_that_was_killed_while_its_group_started_is_named() -> None:
     assert lost_rank(KILLED_IN_START) == f"a RayTrainWorker was lost in the start: its process 22824 died ({died})"
 
 
+def test_a_raylet_that_was_killed_goes_before_the_ranks_that_it_took_along() -> None:
+    raylet = (
+        "(raylet) Raylet is terminated. Termination is unexpected. Possible reasons include: (1) SIGKILL by the user"
+    )
+
+    assert lost_rank(f"{KILLED}\n{raylet}\n") == "a node was lost: Raylet is terminated. Termination is unexpected"
+
+
 def test_what_ray_calls_safe_to_ignore_is_not_the_cause() -> None:
     busy = "".join(line for line in KILLED_IN_START.splitlines(keepends=True) if line.startswith("(TrainController"))
 

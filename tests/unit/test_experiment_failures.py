@@ -9,6 +9,7 @@ from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.errors import InfraError
+from fixtures.measure.failures import Lookout
 from fixtures.measure.jobs import FinishedJob
 from tests.contract.fake import FakeProvider
 from tests.unit.fake_jobs import LOST_NODE, FakeJobs, ended, experiment, honest, measure, noise
@@ -158,6 +159,43 @@ def test_a_driver_that_a_signal_ended_is_the_machines_fault(code: int) -> None:
         "Infra",
         "baseline: the job ended FAILED: a process was ended by SIGKILL.",
     )
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_cluster_is_asked_about_a_trial_of_which_nothing_was_heard_for_a_while() -> None:
+    clock, asked = Clock(), []
+    lookout = Lookout(lambda: asked.append(clock.now) or ("The GCS is gone." if clock.now > 50 else ""), clock)
+    for clock.now in (5.0, 15.0):
+        lookout.hear("epoch 1")
+        lookout.look()
+    for clock.now in (34.0, 36.0, 38.0):
+        lookout.look()
+    assert asked == [36.0]
+    clock.now = 57.0
+
+    with pytest.raises(InfraError, match="The GCS is gone"):
+        lookout.look()
+
+
+def test_a_rank_that_lost_its_neighbour_ends_the_trial_also_when_the_neighbour_neither_works_nor_ends() -> None:
+    clock = Clock()
+    lookout = Lookout(lambda: "", clock)
+    lookout.hear("(RayTrainWorker pid=7) trainer.ring.LostRankError: rank 0: the previous rank did not connect in time")
+    clock.now = 30.0
+    lookout.hear("still here")
+    lookout.look()
+    clock.now = 31.0
+
+    with pytest.raises(
+        InfraError, match=r"LostRankError: rank 0: the previous rank did not .*, and 30 s later the job"
+    ):
+        lookout.look()
 
 
 def test_data_that_is_damaged_is_the_machines_fault() -> None:
