@@ -169,8 +169,14 @@ class Clock:
 
 
 def test_a_cluster_is_asked_about_a_trial_of_which_nothing_was_heard_for_a_while() -> None:
-    clock, asked = Clock(), []
-    lookout = Lookout(lambda: asked.append(clock.now) or ("The GCS is gone." if clock.now > 50 else ""), clock)
+    clock = Clock()
+    asked: list[float] = []
+
+    def trouble() -> str:
+        asked.append(clock.now)
+        return "The GCS is gone." if clock.now > 50 else ""
+
+    lookout = Lookout(trouble, clock)
     for clock.now in (5.0, 15.0):
         lookout.hear("epoch 1")
         lookout.look()

@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> Iterator[Path]:
         ):
             program = tmp_path / name
             program.symlink_to(sys.executable)
-            command = [program, "-S", "-c", "import time; print(1, flush=True); time.sleep(60)", *arguments]
+            command = [str(program), "-S", "-c", "import time; print(1, flush=True); time.sleep(60)", *arguments]
             child = ends.enter_context(subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE))
             ends.callback(child.kill)
             assert child.stdout is not None
