@@ -66,6 +66,7 @@ def test_the_handle_is_what_the_rest_of_the_harness_needs(world: World) -> None:
         "minikube", "operator", "image", "RayCluster", "dashboard", "network",
     ]  # fmt: skip
     assert cluster.image == {"a": DIGEST}
+    assert {"Kubernetes", "KubeRay", "pods", "image", "dashboard"} <= dict(cluster.details).keys()
     assert provider.trouble() == ""
 
 

@@ -79,7 +79,8 @@ def test_the_raycluster_is_for_the_ray_that_is_pinned() -> None:
 
 def test_every_pod_has_the_environment_and_object_store_of_the_embedded_cluster_and_the_head_no_work() -> None:
     for container in containers(rendered()):
-        environment = {variable["name"]: variable["value"] for variable in container["env"]}
+        environment = {variable["name"]: variable.get("value", "") for variable in container["env"]}
+        assert environment.pop("RAY_TRAIN_E2E_NODE") == "", "the pod's node says Kubernetes"
         assert environment == {**training_environment.TRAINING, **training_environment.RAY}
     for group in groups(rendered()):
         assert int(group["rayStartParams"]["object-store-memory"]) == training_environment.OBJECT_STORE

@@ -1,0 +1,27 @@
+"""What the report says of a Kubernetes cluster, from recorded nodes and pods."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from fixtures.clusters.kubernetes.details import describe
+from tests.unit.recordings import items, moments
+
+
+def test_versions_names_pods_and_requests_are_those_of_the_cluster_and_what_is_unknown_is_left_out() -> None:
+    engine: Any = SimpleNamespace(context="rig", version=lambda: "Minikube v1.38.1")
+    pods = list(moments("raycluster", "pods-ray"))[-1].pods
+    nodes = items("nodes-2.json")
+
+    details = dict(describe(engine, "ray", nodes, pods, kubernetes="v1.34.4", operator="ray/kuberay (KubeRay 1.7.0)"))
+
+    assert details["Kubernetes"] == "v1.34.4, Minikube v1.38.1, containerd://1.6.20"
+    assert details["KubeRay"] == "ray/kuberay (KubeRay 1.7.0)"
+    assert details["context and namespace"] == "rig, ray"
+    assert details["pods"].startswith("demo-head-")
+    assert " on rig" in details["pods"]
+    assert details["image"] == "docker.io/rig/ray:2.60.0"
+    assert details["limits of a worker"].startswith("cpu ")
+    assert set(dict(describe(engine, "ray", (), (), kubernetes="", operator=""))) == {
+        "Kubernetes",
+        "context and namespace",
+    }
