@@ -7,6 +7,7 @@ ARGS ?=
 INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.bench-installed
 BROWSER_INSTALLED := $(VENV)/.browser-installed
+AUDIT_INSTALLED := $(VENV)/.audit-installed
 
 ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
@@ -16,9 +17,12 @@ WORKFLOWS := $(wildcard .github/workflows/*.yml)
 PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := UV_CONSTRAINT=constraints.txt UV_BUILD_CONSTRAINT=constraints.txt uv pip install --quiet --python $(BIN)/python
 
+# Identifiers of known vulnerabilities that stay, each with a sentence in docs/SECURITY.md.
+ACCEPTED :=
+
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test tests bench browser gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
+.PHONY: e2e test tests bench browser audit gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +42,13 @@ bench: $(BENCH_INSTALLED) ## measure and judge the speed targets, beside other t
 
 browser: $(BROWSER_INSTALLED) ## open every page in a headless Chromium; skipped where there is none
 	$(BIN)/python -m pytest -m browser -rs $(ARGS)
+
+audit: $(AUDIT_INSTALLED) ## look for known vulnerabilities of the pinned packages; SBOMs in reports/audit
+	@mkdir -p reports/audit
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml -o reports/audit/environment.cdx.json $(BIN)/python
+	$(BIN)/cyclonedx-py requirements -o reports/audit/image.cdx.json image/requirements.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt \
+	  $(addprefix --ignore-vuln=,$(ACCEPTED)) $(ARGS)
 
 gate-selftest: $(INSTALLED) ## replay the regression gate on synthetic histories, committed seeds and new ones
 	$(BIN)/python -m fixtures.history selftest --fresh
@@ -69,6 +80,10 @@ $(BROWSER_INSTALLED): $(INSTALLED)
 	$(PIP) -e '.[browser]'
 	$(PIP) --no-deps axe-playwright-python
 	@touch $(BROWSER_INSTALLED)
+
+$(AUDIT_INSTALLED): $(INSTALLED)
+	$(PIP) -e '.[audit]'
+	@touch $(AUDIT_INSTALLED)
 
 prerequisites: $(INSTALLED) ## install kubectl, Minikube and Helm into ~/.local/bin (ARGS="kind --into=tools")
 	$(BIN)/python -m fixtures prerequisites $(ARGS)

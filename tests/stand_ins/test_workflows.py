@@ -87,6 +87,25 @@ def test_the_versions_of_ci_are_those_of_the_project() -> None:
     assert ci["jobs"]["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
 
 
+def test_a_change_of_any_pin_is_audited_and_newer_pins_are_proposed() -> None:
+    audit = yaml.safe_load((ROOT / ".github/workflows/audit.yml").read_text(encoding="utf-8"))
+    updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text(encoding="utf-8"))["updates"]
+
+    assert audit[True]["push"]["paths"] == ["constraints.txt", "image/requirements.txt", "pyproject.toml"]  # `on`
+    assert "make audit PYTHON=python3" in [step.get("run") for _, step in steps(ROOT / ".github/workflows/audit.yml")]
+    assert [update["package-ecosystem"] for update in updates] == ["pip", "docker", "github-actions"]
+
+
+def test_a_package_that_cannot_be_audited_fails_the_audit_and_every_accepted_finding_is_explained() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (audit,) = re.findall(r"^\t\$\(BIN\)/pip-audit .*$", makefile, re.MULTILINE)
+    (accepted,) = re.findall(r"^ACCEPTED :=(.*)$", makefile, re.MULTILINE)
+    page = (ROOT / "docs/SECURITY.md").read_text(encoding="utf-8")
+
+    assert "--strict" in audit
+    assert [finding for finding in accepted.split() if finding not in page] == []
+
+
 def test_the_hooks_of_pre_commit_run_what_make_lint_runs() -> None:
     (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
