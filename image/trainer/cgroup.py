@@ -39,6 +39,27 @@ def memory_left(root: Path = ROOT) -> int | None:
     return min((max(0, limit - used) for limit, used in _memory(root)), default=None)
 
 
+def tasks_left(root: Path = ROOT) -> int | None:
+    """Return how many more processes and threads the tightest group allows; None without a limit."""
+    left = []
+    for group in _groups(root, "pids"):
+        allowed, used = _words(group / "pids.max"), _words(group / "pids.current")
+        if allowed and allowed[0].isdigit():
+            left.append(max(0, int(allowed[0]) - (int(used[0]) if used else 0)))
+    return min(left, default=None)
+
+
+def cpu_seconds(root: Path = ROOT) -> float | None:
+    """Return the CPU time of the outermost group that can be seen: in a container, of all that ever ran in it."""
+    for group in reversed(_groups(root, "cpuacct")):
+        words = _words(group / "cpu.stat")
+        if "usage_usec" in words:
+            return _number(words, "usage_usec") / 1e6
+        if nanoseconds := _words(group / "cpuacct.usage"):
+            return int(nanoseconds[0]) / 1e9
+    return None
+
+
 def throttled(root: Path = ROOT) -> Throttled:
     """Return how often each group with a quota was throttled so far."""
     counts = {}

@@ -18,8 +18,8 @@ from fixtures.clusters.training_environment import UNWATCHED, trainer_digest
 from fixtures.errors import InfraError
 from fixtures.system import leases, processes
 from fixtures.system.paths import IMAGE
-from fixtures.system.resources import GIB, Machine
-from trainer.cgroup import cpu_quota, memory_left
+from fixtures.system.resources import GIB, Machine, physical_first
+from trainer.cgroup import cpu_quota, memory_left, tasks_left
 
 DATA = Path(__file__).parents[1] / "data"
 ROOMY = Machine(cores=(0, 1, 2, 3), quota=None, memory=8 * GIB, disk=50 * GIB)
@@ -130,6 +130,48 @@ def test_memory_is_what_the_cgroup_still_allows_and_cache_counts_as_free(tmp_pat
     assert memory_left(two) == 450
     assert memory_left(one) == 600
     assert memory_left(tmp_path) is None
+
+
+def test_processes_are_what_the_tightest_cgroup_still_allows(tmp_path: Path) -> None:
+    two = {
+        SELF: "0::/a/b\n",
+        f"{GROUPS}/a/pids.max": "900\n",
+        f"{GROUPS}/a/pids.current": "300\n",
+        f"{GROUPS}/a/b/pids.max": "max\n",
+    }
+    one = {SELF: "8:pids:/\n", f"{GROUPS}/pids/pids.max": "500\n", f"{GROUPS}/pids/pids.current": "600\n"}
+
+    assert tasks_left(put(tmp_path / "2", two)) == 600
+    assert tasks_left(put(tmp_path / "1", one)) == 0
+    assert tasks_left(tmp_path) is None
+
+
+def test_a_limit_of_processes_that_the_workers_would_hit_is_named_with_both_numbers() -> None:
+    assert provider(replace(ROOMY, tasks=600)).preflight() == ()
+
+    (problem,) = provider(replace(ROOMY, tasks=599)).preflight()
+
+    assert problem.what == "2 workers need 600 processes and threads, the control group allows 599 more."
+    assert "pids.max" in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("siblings", "available", "order"),
+    [
+        (["0-1", "0-1", "2-3", "2-3"], (0, 1, 2, 3), (0, 2, 1, 3)),
+        (["0,2", "1,3", "0,2", "1,3"], (0, 1, 2, 3), (0, 1, 2, 3)),
+        (["0-1", "0-1", "2-3", "2-3"], (1, 2, 3), (1, 2, 3)),
+        (["0", "1", "", "?"], (3, 2, 1, 0), (0, 1, 2, 3)),
+    ],
+    ids=["neighbours", "halves", "one thread is not ours", "hidden"],
+)
+def test_each_rank_has_a_physical_core_of_its_own_as_long_as_there_are_some(
+    tmp_path: Path, siblings: list[str], available: tuple[int, ...], order: tuple[int, ...]
+) -> None:
+    for core, text in enumerate(siblings):
+        put(tmp_path, {f"sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list": f"{text}\n"})
+
+    assert physical_first(available, tmp_path) == order
 
 
 def test_the_digest_changes_with_any_file_of_trainer_or_data_and_a_missing_one_is_named(tmp_path: Path) -> None:

@@ -149,6 +149,33 @@ def test_cores_that_others_kept_busy_are_counted(
 
 
 @pytest.mark.parametrize(
+    ("namespace", "cores"),
+    [("pid:[4026532447]", 3.0), (noise.HOST_PROCESSES, 0.0), ("", 0.0)],
+    ids=["in a container", "on the host", "on a system without namespaces"],
+)
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("sys/fs/cgroup/cpu.stat", "usage_usec {0}000000\n"),
+        ("sys/fs/cgroup/cpuacct/cpuacct.usage", "{0}000000000\n"),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_what_a_busy_host_does_beside_our_container_is_counted_without_seeing_its_processes(
+    machine: Machine, namespace: str, cores: float, file: str, text: str
+) -> None:
+    machine.write(file, text.format(100))
+    if namespace:
+        (machine.root / "proc/self/ns").mkdir(parents=True)
+        (machine.root / "proc/self/ns/pid").symlink_to(namespace)
+    watch = machine.watch()
+    machine.write(file, text.format(120))
+    machine.times = machine.times._replace(user=machine.times.user + 50, idle=machine.times.idle + 100)
+
+    assert machine.noise(watch).foreign_cores == pytest.approx(cores)
+
+
+@pytest.mark.parametrize(
     ("over", "why"),
     [
         (replace(QUIET, steal=0.06), "6% of the CPU time stolen by other machines (limit 5%)"),
