@@ -141,6 +141,19 @@ def test_the_phases_add_up_to_the_end_to_end_time_and_only_workers_wait_for_the_
     assert {"training", "cluster", "baseline", "36.0 s", "25.0 s"} <= texts(chart)
 
 
+def test_the_parts_of_the_clusters_start_come_first_and_monitoring_which_nobody_waits_for_is_none() -> None:
+    parts = {"cluster: minikube": 1.5, "cluster: image": 1.0, "cluster: monitoring": 30.0}
+    whole = summary().run
+
+    chart = draw_phases(summary(replace(whole, phases={**whole.phases, **parts})))
+
+    assert chart.table is not None
+    assert [(row[0], row[2]) for row in chart.table.rows[:3]] == [
+        ("cluster: minikube", "1.5 s"), ("cluster: image", "1.0 s"), ("cluster", "0.5 s"),
+    ]  # fmt: skip
+    assert {row[0]: row[2] for row in chart.table.rows}["in all"] == "25.0 s"
+
+
 def test_a_phase_that_nobody_foresaw_is_shown_as_well() -> None:
     trial = measurement(spec(0))
     rank = replace(trial.result.ranks[0], marks={**trial.result.ranks[0].marks, "image pull": 1002.5})

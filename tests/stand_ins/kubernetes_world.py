@@ -251,8 +251,8 @@ def world(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[World]:
         class Noted(Api):
             """Notes what is done by it."""
 
-            def __init__(self, kubeconfig: Path | None, context: str | None, *, direct: bool = False) -> None:
-                super().__init__(kubeconfig, context, direct=direct, clock=server.clock)
+            def __init__(self, kubeconfig: Path | None, context: str | None, **options: Any) -> None:
+                super().__init__(kubeconfig, context, clock=server.clock, **options)
 
             def apply(self, manifest: Any) -> Any:
                 with made.step(f"apply {manifest['kind']}"):

@@ -1,5 +1,7 @@
 """A provider on Kubernetes goes: whatever happened before, what it made is removed, and nothing of anybody else's."""
 
+from pathlib import Path
+
 import pytest
 
 from fixtures.errors import InfraError
@@ -212,3 +214,32 @@ def test_what_one_process_kept_another_claims_and_removes(world: World) -> None:
 
     assert world.server.everything() == before
     assert not world.provider(owned=False).claim(world.said.append)
+
+
+def test_a_cluster_that_never_answers_is_one_error_and_has_nothing_to_be_asked_or_removed(
+    world: World, tmp_path: Path
+) -> None:
+    world.server.down = True
+    provider = world.provider(owned=False)
+
+    with pytest.raises(InfraError, match="did not answer GET /version"):
+        provider.up(world.said.append)
+    provider.collect_evidence(tmp_path / "evidence")
+    provider.down()
+
+    assert sum(world.server.clock.slept) <= 10
+
+
+def test_a_cluster_that_is_gone_in_mid_run_costs_one_patience_and_is_one_error(world: World, tmp_path: Path) -> None:
+    provider = world.up(owned=False)
+    world.server.down = True
+    world.server.clock.slept.clear()
+
+    trouble = provider.trouble()
+    provider.collect_evidence(tmp_path / "evidence")
+    with pytest.raises(InfraError) as left:
+        provider.down()
+
+    assert "did not answer" in trouble
+    assert left.value.cause.count("did not answer") == 1
+    assert sum(world.server.clock.slept) <= 30

@@ -12,7 +12,9 @@ def test_versions_names_pods_and_requests_are_those_of_the_cluster_and_what_is_u
     pods = list(moments("raycluster", "pods-ray"))[-1].pods
     nodes = items("nodes-2.json")
 
-    details = dict(describe(engine, "ray", nodes, pods, kubernetes="v1.34.4", operator="ray/kuberay (KubeRay 1.7.0)"))
+    versions, address = ("v1.34.4", "ray/kuberay (KubeRay 1.7.0)"), "http://192.168.49.2:30265"
+
+    details = dict(describe(engine, "ray", nodes, pods, versions, address, "e2e-grafana: no image."))
 
     assert details["Kubernetes"] == "v1.34.4, Minikube v1.38.1, containerd://1.6.20"
     assert details["KubeRay"] == "ray/kuberay (KubeRay 1.7.0)"
@@ -21,7 +23,7 @@ def test_versions_names_pods_and_requests_are_those_of_the_cluster_and_what_is_u
     assert " on rig" in details["pods"]
     assert details["image"] == "docker.io/rig/ray:2.60.0"
     assert details["limits of a worker"].startswith("cpu ")
-    assert set(dict(describe(engine, "ray", (), (), kubernetes="", operator=""))) == {
-        "Kubernetes",
-        "context and namespace",
-    }
+    assert details["dashboard"] == "http://192.168.49.2:30265, as long as the cluster is kept"
+    assert details["monitoring"] == "not all of it ran: e2e-grafana: no image."
+    few = dict(describe(engine, "ray", (), (), ("", ""), address))
+    assert set(few) == {"Kubernetes", "context and namespace", "dashboard"}
