@@ -51,14 +51,15 @@ def test_a_new_cluster_is_started_with_everything_that_decides_its_shape(world: 
 
 def test_minikube_sees_its_own_home_and_kubeconfig_and_the_users_variables(world: World, tmp_path: Path) -> None:
     world.environ |= {"MINIKUBE_BASE_IMAGE": "node:1", "NO_PROXY": "10.0.0.0/8", "KUBECONFIG": "/user/config"}
-    wanted = '"$MINIKUBE_HOME $KUBECONFIG $MINIKUBE_BASE_IMAGE $NO_PROXY"'
+    wanted = '"$MINIKUBE_HOME $KUBECONFIG $MINIKUBE_BASE_IMAGE $NO_PROXY $TMPDIR"'
     world.answer("minikube start", then=f"echo {wanted} >'{tmp_path}/seen'\n{world.made()}")
 
     engine = world.up(root=True)
 
     assert "--force" in world.calls("minikube start")[0].split(), "as root alone"
     seen = (tmp_path / "seen").read_text().split()
-    assert seen == [str(world.home), str(engine.kubeconfig), "node:1", "10.0.0.0/8"]
+    logs = world.home / ".minikube" / "logs"
+    assert seen == [str(world.home), str(engine.kubeconfig), "node:1", "10.0.0.0/8", str(logs)]
     assert engine.kubeconfig is not None
     assert engine.kubeconfig.is_relative_to(world.home)
     assert engine.context == "rig2"
