@@ -192,6 +192,20 @@ def test_a_pod_that_a_quota_refuses_is_the_error_at_once(bench: Bench) -> None:
         bench.up()
 
 
+@pytest.mark.parametrize("plural", ["replicasets", "pods", "events"])
+def test_who_may_not_see_why_an_operator_does_not_start_learns_that_it_does_not(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, plural: str
+) -> None:
+    monkeypatch.setattr(operator_module, "READY_SECONDS", 5.0)
+    slow = deployment("kuberay-system")
+    slow["status"] = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}
+    bench.fake.put(slow, crd("rayclusters.ray.io"))
+    bench.fake.deny("list", plural)
+
+    with pytest.raises(InfraError, match="is not available after 5 s: 0 of 1 pods are available"):
+        bench.up()
+
+
 def test_progress_is_told_once_for_each_step_and_not_each_second(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator_module, "READY_SECONDS", 5.0)
     slow = deployment(NS, ours=True)
