@@ -89,6 +89,8 @@ def test_pods_keep_the_restricted_standard_and_are_pinned_bounded_and_probed(app
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
+        for volume in pod["volumes"]:
+            assert set(volume) - {"name"} <= {"configMap", "emptyDir", "projected", "secret"}
         assert re.fullmatch(r"[\w.]+\.\w+/[\w./-]+:v?\d+\.\d+\.\d+", container["image"])
         for kind in ("requests", "limits"):
             assert set(container["resources"][kind]) == {"cpu", "memory"}

@@ -63,8 +63,8 @@ def asked(request: Request) -> Iterator[Right]:
     """The rights that a request takes; an applied object is created unless it is there."""
     at = ASKED.fullmatch(request.path)
     assert at is not None, request.path
-    verbs = {"GET": ("get",) if at["name"] else ("list",), "POST": ("create",), "PUT": ("update",)}
-    verbs |= {"PATCH": ("patch", "create"), "DELETE": ("delete",)}
+    verbs = {"POST": ["create"], "PUT": ["update"], "PATCH": ["patch", "create"], "DELETE": ["delete"]}
+    verbs["GET"] = ["get" if at["name"] else "list"]
     resource = at["plural"] + (f"/{at['sub']}" if at["sub"] else "")
     for verb in verbs[request.method]:
         yield Right(verb, at["group"] or "", resource, at["space"] != SPACE)

@@ -88,7 +88,9 @@ def test_every_pod_has_the_environment_and_object_store_of_the_embedded_cluster_
 
 
 def test_every_pod_keeps_the_restricted_pod_security_standard() -> None:
-    for container in containers(rendered()):
+    every_pod = with_all_cores(2, 4)
+    assert len(containers(every_pod)) == 4  # head, workers, and one process on 2 and on 4 cores
+    for container in containers(every_pod):
         assert container["securityContext"] == {
             "runAsNonRoot": True,
             "runAsUser": 1000,
@@ -96,6 +98,15 @@ def test_every_pod_keeps_the_restricted_pod_security_standard() -> None:
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         }
+    for group in groups(every_pod):
+        # Nothing of a pod's own that the standard forbids: the host's network, process ids, volumes.
+        assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & set(group["template"]["spec"])
+
+
+def test_the_image_runs_as_the_user_of_the_pods() -> None:
+    user = re.findall(r"^USER (\d+):(\d+)$", (ROOT / "image/Dockerfile").read_text(), re.MULTILINE)
+
+    assert user == [(str(containers(rendered())[0]["securityContext"]["runAsUser"]), "0")]
 
 
 def test_a_worker_gets_whole_cpus_and_overcommit_lowers_what_is_asked_for_never_what_may_be_used() -> None:
@@ -156,7 +167,8 @@ def test_rendering_changes_no_later_rendering() -> None:
 
 def test_everything_that_is_applied_says_whose_it_is() -> None:
     ours = {"app.kubernetes.io/managed-by": "ray-train-e2e"}
-    for file in sorted(set(MANIFESTS.glob("*.yaml")) - {MANIFESTS / "kuberay-values.yaml"}):
+    never_applied_by_us = {MANIFESTS / "kuberay-values.yaml", MANIFESTS / "rbac.yaml"}
+    for file in sorted(set(MANIFESTS.glob("*.yaml")) - never_applied_by_us):
         assert ours.items() <= yaml.safe_load(file.read_text())["metadata"]["labels"].items(), file.name
     assert [group["template"]["metadata"]["labels"] for group in groups(rendered())] == [ours, ours]
 
