@@ -9,6 +9,7 @@ import pytest
 import yaml
 from kubernetes import client
 
+from fixtures.clusters.kubernetes.access.objects import CLUSTER_LABEL
 from fixtures.clusters.kubernetes.monitoring.monitoring import (
     COMPONENT,
     GRAFANA,
@@ -21,6 +22,7 @@ from fixtures.clusters.kubernetes.raycluster.manifest import NAME
 from fixtures.monitoring import files
 from fixtures.monitoring.dashboards import OURS, every
 from fixtures.settings.kubernetes import GRAFANA_IMAGE, PROMETHEUS_IMAGE
+from fixtures.system.paths import MANIFESTS
 from tests.stand_ins.dashboard_queries import filled, queries
 from tests.unit.recordings import items, text, timeline
 
@@ -61,7 +63,8 @@ def check(stored: Mapping[str, Any]) -> None:
 
 
 def test_every_object_and_every_file_has_only_fields_and_types_that_kubernetes_knows(applied: Applied) -> None:
-    for stored in (*applied, *METRICS_SERVER, *FILES):
+    rights = yaml.safe_load_all((MANIFESTS / "rbac.yaml").read_text(encoding="utf-8"))
+    for stored in (*applied, *METRICS_SERVER, *FILES, *rights):
         check(stored)
 
     wrong = json.loads(json.dumps(one(applied, "Deployment", PROMETHEUS)))
@@ -95,6 +98,22 @@ def test_pods_keep_the_restricted_standard_and_are_pinned_bounded_and_probed(app
         for kind in ("requests", "limits"):
             assert set(container["resources"][kind]) == {"cpu", "memory"}
         assert {"readinessProbe", "livenessProbe"} <= set(container)
+
+
+def test_where_the_network_policy_holds_prometheus_and_the_dashboard_are_still_reached(applied: Applied) -> None:
+    policy = yaml.safe_load((MANIFESTS / "network-policy.yaml").read_text(encoding="utf-8"))
+    cluster = yaml.safe_load((MANIFESTS / "raycluster.yaml").read_text(encoding="utf-8"))
+    head = cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in head["ports"]}
+    among_ray, from_prometheus, from_all = policy["spec"]["ingress"]
+
+    check(policy)
+    assert among_ray == {"from": [{"podSelector": policy["spec"]["podSelector"]}]}
+    assert policy["spec"]["podSelector"] == {"matchLabels": {CLUSTER_LABEL: NAME}}
+    scraped = {port["port"] for port in from_prometheus["ports"]}
+    assert scraped == {number for name, number in ports.items() if "metrics" in name}
+    assert from_prometheus["from"] == [{"podSelector": one(applied, "Deployment", PROMETHEUS)["spec"]["selector"]}]
+    assert from_all == {"ports": [{"protocol": "TCP", "port": ports["dashboard"]}]}
 
 
 def test_prometheus_may_read_the_pods_of_its_namespace_and_nothing_else(applied: Applied) -> None:

@@ -167,7 +167,7 @@ def test_rendering_changes_no_later_rendering() -> None:
 
 def test_everything_that_is_applied_says_whose_it_is() -> None:
     ours = {"app.kubernetes.io/managed-by": "ray-train-e2e"}
-    never_applied_by_us = {MANIFESTS / "kuberay-values.yaml", MANIFESTS / "rbac.yaml"}
+    never_applied_by_us = {MANIFESTS / f"{name}.yaml" for name in ("kuberay-values", "rbac", "network-policy")}
     for file in sorted(set(MANIFESTS.glob("*.yaml")) - never_applied_by_us):
         assert ours.items() <= yaml.safe_load(file.read_text())["metadata"]["labels"].items(), file.name
     assert [group["template"]["metadata"]["labels"] for group in groups(rendered())] == [ours, ours]
