@@ -4,12 +4,14 @@ import importlib.metadata
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fixtures.cli import doctor
 from fixtures.cli.doctor import Diagnosis, examine, pinned_packages
 from fixtures.clusters.contract import Problem
 from fixtures.settings.kubernetes import KubernetesSettings
@@ -22,6 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 AMPLE = Machine(cores=tuple(range(16)), quota=None, memory=64 * GIB, disk=200 * GIB)
 PINS = pinned_packages(ROOT)
 
+
+def works(environ: Mapping[str, str]) -> str:
+    return ""
+
+
 # What the real programs print.
 KUBECTL = "Client Version: v1.32.4-dispatcher\nKustomize Version: v5.5.0\n"
 KIND = "kind v0.30.0 go1.26.8 linux/amd64\n"
@@ -30,7 +37,13 @@ SERVER = {"clientVersion": {"gitVersion": "v1.34.4"}, "serverVersion": {"gitVers
 
 
 class Clinic:
-    """A machine with programs, as the doctor sees it."""
+    """A machine with programs, as the doctor sees it.
+
+    Attributes:
+        broken: why TensorFlow cannot be imported.
+    """
+
+    broken = ""
 
     def __init__(self, place: Path, *programs: str) -> None:
         self.stand_ins = StandIns(place, programs)
@@ -57,6 +70,7 @@ class Clinic:
             ROOT,
             read=lambda _: machine,
             version=lambda name: PINS[name],
+            import_tensorflow=lambda environ: self.broken,
         )
 
 
@@ -84,6 +98,37 @@ def test_a_machine_with_everything_is_ready(clinic: Clinic, cluster: str) -> Non
     assert found.ready, found.as_text()
     assert set(states(found).values()) == {"ok"}
     assert found.as_text().endswith(f"\nready for --cluster={cluster}")
+
+
+def test_a_tensorflow_that_cannot_be_imported_keeps_an_embedded_cluster_from_starting(clinic: Clinic) -> None:
+    clinic.broken = "ImportError: libstdc++.so.6: version `GLIBCXX_3.4.29' not found"
+
+    found = clinic.examine("local")
+
+    assert problems(found) == [f"{sys.executable} cannot import TensorFlow: {clinic.broken}"]
+    assert found.problems[0].remedy.endswith("(see TROUBLESHOOTING: tensorflow-unusable)")
+    assert clinic.examine("kind").ready, "there the image has it"
+
+
+@pytest.mark.parametrize(
+    ("module", "why"),
+    [
+        ("", ""),
+        ("raise ImportError('GLIBC_2.38 is not there')", "ImportError: GLIBC_2.38 is not there"),
+        ("import os\nos.kill(os.getpid(), 4)", "SIGILL: "),
+    ],
+    ids=["works", "fails", "dies of an instruction that this processor lacks"],
+)
+def test_tensorflow_is_imported_as_a_trial_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, why: str
+) -> None:
+    (tmp_path / "trainer").mkdir()
+    (tmp_path / "trainer" / "__init__.py").touch()
+    (tmp_path / "trainer" / "deferred.py").write_text("def import_tensorflow():\n    import tensorflow\n")
+    (tmp_path / "tensorflow.py").write_text(f"{module}\n")
+    monkeypatch.setattr(doctor, "IMAGE", tmp_path)
+
+    assert doctor.try_tensorflow({}) == why
 
 
 def test_each_cluster_is_asked_for_its_own_programs(clinic: Clinic) -> None:
@@ -204,7 +249,9 @@ def test_packages_of_other_versions_are_named(tmp_path: Path) -> None:
             raise importlib.metadata.PackageNotFoundError
         return "0.1" if name == "ray" else PINS[name]
 
-    found = examine(Settings(), FakeProvider(2, 1), {}, ROOT, read=lambda _: AMPLE, version=version)
+    found = examine(
+        Settings(), FakeProvider(2, 1), {}, ROOT, read=lambda _: AMPLE, version=version, import_tensorflow=works
+    )
 
     expected = f"{sys.executable} has not the versions of constraints.txt: "
     assert problems(found) == [f"{expected}ray.", f"{expected}psutil."]
@@ -216,7 +263,15 @@ def test_data_that_is_only_a_pointer_is_found(tmp_path: Path) -> None:
     (tmp_path / "image/data").mkdir(parents=True)
     (tmp_path / "image/data/mnist.npz").write_text("version https://git-lfs")
 
-    found = examine(Settings(), FakeProvider(2, 1), {}, tmp_path, read=lambda _: AMPLE, version=lambda name: PINS[name])
+    found = examine(
+        Settings(),
+        FakeProvider(2, 1),
+        {},
+        tmp_path,
+        read=lambda _: AMPLE,
+        version=lambda name: PINS[name],
+        import_tensorflow=works,
+    )
 
     assert problems(found) == [f"{tmp_path}/image/data/mnist.npz is missing, or only a pointer to the file."]
 
@@ -233,6 +288,6 @@ def test_the_diagnosis_as_json_is_one_object(tmp_path: Path) -> None:
 
 
 def test_the_real_machine_is_ready_for_the_embedded_cluster() -> None:
-    found = examine(Settings(), FakeProvider(2, 1), {}, ROOT)
+    found = examine(Settings(), FakeProvider(2, 1), {}, ROOT, import_tensorflow=works)
 
     assert found.ready, found.as_text()

@@ -151,7 +151,7 @@ def test_a_limit_of_processes_that_the_workers_would_hit_is_named_with_both_numb
 
     (problem,) = provider(replace(ROOMY, tasks=599)).preflight()
 
-    assert problem.what == "2 workers need 600 processes and threads, the control group allows 599 more."
+    assert problem.what == "2 workers need 600 processes and threads, 599 more are allowed."
     assert "pids.max" in problem.remedy
 
 

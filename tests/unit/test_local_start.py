@@ -62,7 +62,7 @@ def test_a_limit_that_only_another_log_names_is_the_cause_of_a_start_that_timed_
 
     hit = failure(tmp_path, {"worker-2": FAIL}, logs)
 
-    assert hit.cause.startswith(f"`ray start` of worker-2 ended with 1: {TIMED_OUT} it could.. Ray's logs say: [token]")
+    assert hit.cause.startswith(f"`ray start` of worker-2 ended with 1: {TIMED_OUT} it could. Ray's logs say: [token]")
     assert "pids.max" in hit.remedy
     assert hit.remedy.endswith("(see TROUBLESHOOTING: limit-hit)")
 
