@@ -199,6 +199,18 @@ def test_the_port_that_prometheus_took_is_in_its_log(line: str) -> None:
     assert found[1] == "127.0.0.1:35885"
 
 
+def test_the_monitors_of_an_embedded_cluster_do_not_get_its_token(tmp_path: Path) -> None:
+    seen, program = tmp_path / "seen", tmp_path / "prometheus"
+    program.write_text(f"#!/bin/sh\n/usr/bin/env > {seen}\n")
+    program.chmod(0o755)
+
+    with pytest.raises(InfraError, match="Prometheus ended with 0"):
+        Monitors(str(tmp_path)).start(tmp_path, {"RAY_AUTH_TOKEN": "open sesame", "TZ": "UTC"}, print)
+
+    assert "TZ=UTC" in seen.read_text()
+    assert "sesame" not in seen.read_text()
+
+
 def test_prometheus_is_looked_for_before_anything_is_started_and_grafana_with_its_home(tmp_path: Path) -> None:
     (problem,) = Monitors(str(tmp_path)).preflight()
     assert problem.what == "prometheus is not on PATH."
