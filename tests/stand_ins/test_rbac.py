@@ -139,3 +139,18 @@ def test_the_manifest_grants_exactly_what_a_run_asks_for(
     assert needed - DONE_WITHOUT - covered <= granted, "what is missing in manifests/rbac.yaml"
     assert granted <= needed, "what nobody asks for"
     assert needed >= DONE_WITHOUT
+
+
+def test_a_run_gets_along_without_any_read_of_the_whole_cluster(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
+    (cluster_role,) = [stored for stored in MANIFEST if stored["kind"] == "ClusterRole"]
+    for right in of_rules(cluster_role):
+        world.server.deny_everywhere(right.verb, right.resource)
+
+    whole_life(world, tmp_path)
+
+    assert "apply RayCluster" in world.steps
+    assert any("left to the scheduler: This user may not list nodes" in line for line in world.said)
+    assert any("its operator is in no namespace that this user may see" in line for line in world.said)
