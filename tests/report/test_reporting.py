@@ -31,6 +31,7 @@ from tests.unit.trials import SPREAD
 
 pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.reporting"]
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_generate_machine_info():
     return {}  # asking for the CPU's name starts a process, and what it says is not tested
 

@@ -1,0 +1,133 @@
+"""Options of other plugins in a run that measures: refused in one sentence, or made right."""
+
+import pytest
+
+from tests.report.test_one_run import with_signals
+from tests.report.test_reporting import CONFTEST, FAST, FILES, LOST, left, replay
+from tests.unit.trials import run
+
+pytest_plugins = ["pytester"]
+
+WHOLE = with_signals(CONFTEST)
+XDIST = "\ndef pytest_configure(config):\n    config.workerinput = {}\n"
+OPTIONS = """
+def pytest_addoption(parser):
+    parser.addoption("--reruns", type=int)
+    parser.addoption("--count", type=int, default=1)
+"""
+"""The options of pytest-rerunfailures and pytest-repeat."""
+TIMEOUT = """
+import types
+import pytest
+
+class Hooks:
+    @staticmethod
+    @pytest.hookspec(firstresult=True)
+    def pytest_timeout_set_timer(item, settings): pass
+    @staticmethod
+    @pytest.hookspec(firstresult=True)
+    def pytest_timeout_cancel_timer(item): pass
+
+def pytest_addhooks(pluginmanager):
+    pluginmanager.add_hookspecs(Hooks)
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    item.ihook.pytest_timeout_set_timer(item=item, settings=types.SimpleNamespace(timeout=0.1, method="thread"))
+    result = yield
+    item.ihook.pytest_timeout_cancel_timer(item=item)
+    return result
+"""
+"""What pytest-timeout asks of others."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots take half a second a run."""
+    monkeypatch.setattr("fixtures.report.page.SECTIONS", ())
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ("--benchmark-only", "it skips the end-to-end tests, which *. Leave it out: -m e2e selects them."),
+        ("--benchmark-skip", "it skips the end-to-end tests. Leave it out."),
+        ("--benchmark-disable", "the times of the rounds would be missing *. Leave it out, or add --benchmark-enable."),
+        ("--reruns=1", "a measurement that is run again until it passes is none. *-p no:rerunfailures."),
+        ("--count=2", "it would show one measurement as several. Use --rounds=N for more rounds."),
+    ],
+)
+def test_an_option_that_would_spoil_the_measurement_is_refused_before_it_begins(
+    pytester: pytest.Pytester, option: str, sentence: str
+) -> None:
+    shown = replay(pytester, run(*FAST), option, conftest=WHOLE + OPTIONS)
+
+    assert shown.ret == pytest.ExitCode.USAGE_ERROR
+    shown.stderr.fnmatch_lines([f"ERROR: {option.partition('=')[0]}* with end-to-end tests: {sentence}"])
+    assert not (pytester.path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--count=1",), ("--benchmark-disable", "--benchmark-enable"), ("-x",), ("--stepwise",), ("--lf",), ("--pdb",)],
+    ids=" ".join,
+)
+def test_options_that_spoil_nothing_measure(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+    cached = ("-p", "cacheprovider", "-p", "stepwise") if options[0] in ("--lf", "--stepwise") else ()
+
+    assert replay(pytester, run(*FAST), *cached, *options, conftest=WHOLE + OPTIONS).ret == 0
+    assert left(pytester) == FILES
+
+
+def test_a_worker_of_xdist_stops_and_tells_its_controller_why(pytester: pytest.Pytester) -> None:
+    tells = "\ndef pytest_sessionfinish(session):\n    print('shouldstop:', session.shouldstop)\n"
+
+    shown = replay(pytester, run(*FAST), "-s", conftest=WHOLE + XDIST + tells)
+
+    shown.stdout.fnmatch_lines(["*shouldstop: -n (pytest-xdist) with end-to-end tests: * -p no:xdist, or -n 0."])
+    assert not (pytester.path / "out").exists()
+
+
+def test_other_tests_take_all_of_them(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_other="def test_other(): pass")
+    options = ("--reruns=1", "--count=2", "-m", "not e2e")
+
+    assert replay(pytester, run(*FAST), *options, conftest=WHOLE + OPTIONS + XDIST).parseoutcomes()["passed"] == 1
+
+
+@pytest.mark.parametrize("measured", [True, False], ids=["in mid-run", "in the start"])
+def test_pytest_timeout_ends_a_run_as_infra_in_one_sentence(pytester: pytest.Pytester, measured: bool) -> None:
+    pytester.makepyfile(timeout_plugin=TIMEOUT)
+    pytester.syspathinsert()
+    keep = "pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD); " if measured else ""
+    waits = WHOLE.replace("    summary = pyt", f"    {keep}import time; time.sleep(60)\n    summary = pyt")
+
+    shown = replay(pytester, LOST, "-p", "timeout_plugin", conftest=waits)
+
+    assert shown.ret == 11
+    said = "pytest-timeout ended the run after 0.1 s. Give it more time, or leave --timeout out. *test-timeout)"
+    shown.stdout.fnmatch_lines([said])
+    assert len(shown.outlines) < 60
+    assert (pytester.path / "out" / "summary.md").read_text().startswith("## INFRA")
+
+
+def test_an_option_that_another_plugin_has_as_well_names_it(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(other_profiler="def pytest_addoption(parser):\n    parser.addoption('--profile')\n")
+    pytester.syspathinsert()
+
+    shown = replay(pytester, run(*FAST), "-p", "other_profiler", conftest=WHOLE)
+
+    assert shown.ret == pytest.ExitCode.USAGE_ERROR
+    taken = "--profile: the plugin other_profiler has an option of that name: run with -p no:other_profiler"
+    shown.stderr.fnmatch_lines([f"ERROR: {taken}"])
+
+
+@pytest.mark.parametrize("plugin", ["junitxml", "html", "benchmark"])
+def test_a_plugin_that_is_switched_off_costs_its_file_alone(pytester: pytest.Pytester, plugin: str) -> None:
+    files = {"junitxml": "junit.xml", "html": "report.html", "benchmark": "benchmark.json"}
+
+    shown = replay(pytester, run(*FAST), "-p", f"no:{plugin}", conftest=WHOLE)
+
+    assert shown.ret == 0
+    shown.stdout.fnmatch_lines(["reports: *"])
+    assert left(pytester) == FILES - {files[plugin]}
