@@ -312,6 +312,32 @@ def test_a_commit_that_is_made_during_a_run_is_not_the_measured_one(pytester: py
     assert pytester.run("git", "rev-parse", "HEAD").outlines[0] != measured
 
 
+def test_a_run_in_a_checkout_that_git_refuses_says_so(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.run("git", "init", "--quiet")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+    shown = replay(pytester, run(*FAST))
+
+    shown.stdout.fnmatch_lines(["WARNING: git does not tell which commit this is, *dubious ownership*"])
+
+
+@pytest.mark.parametrize("ini", ["", "reports = file/below"], ids=["default", "ini file"])
+def test_a_reports_folder_that_is_refused_is_said_to_be_whose(pytester: pytest.Pytester, ini: str) -> None:
+    pytester.makeini(f"[pytest]\n{ini}\n")
+    pytester.makeconftest(CONFTEST)
+    (pytester.path / "run.json").write_text(run(*FAST).to_json())
+    (pytester.path / ("file" if ini else "reports")).write_text("")
+
+    shown = pytester.runpytest_inprocess(*UNUSED)
+
+    name, source = ("reports", "(ini file)") if ini else ("--reports", "(default)")
+    shown.stderr.fnmatch_lines(
+        [f"ERROR: {name}='{str(pytester.path)[:70]}*' {source}: expected a folder, * is no folder."]
+    )
+
+
 @pytest.mark.parametrize("expression", ["not e2e", "not (e2e or ray)", "e2e and ("])
 def test_a_run_without_e2e_leaves_nothing(pytester: pytest.Pytester, expression: str) -> None:
     replay(pytester, run(*FAST), "-m", expression)

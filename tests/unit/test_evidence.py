@@ -1,14 +1,17 @@
 """Evidence of a failure: there after a run that failed, gone after one that did not, and nobody else's touched."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fixtures.clusters.evidence import SUMMARY, add_summary, last_error, lost_rank, remove_evidence, write_evidence
 from fixtures.plugin import suite
-from tests.contract.fake import FakeProvider
+from tests.contract.fake import FakeMachine, FakeProvider
 
 pytest_plugins = ["pytester"]
+
+E2E = Path(__file__).parents[1] / "e2e" / "test_e2e.py"
 
 
 def names(folder: Path) -> set[str]:
@@ -89,6 +92,27 @@ def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
     (pytester.path / "fail").unlink()
     pytester.runpytest_inprocess(*quiet).assert_outcomes(passed=1)
     assert not evidence.exists()
+
+
+@pytest.mark.parametrize("keep", ["always", "on-failure"])
+@pytest.mark.parametrize("how", ["fails", "interrupted"])
+def test_a_cluster_that_did_not_come_up_is_removed_and_not_kept(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, keep: str, how: str
+) -> None:
+    machine = FakeMachine()
+    failure: dict[str, Any] = {"fails": "No cluster today."} if how == "fails" else {"interrupted": True}
+    monkeypatch.setattr(suite, "make_provider", lambda *_: FakeProvider(2, 1, machine=machine, **failure))
+    monkeypatch.delattr(suite, "pytest_runtestloop")
+    pytester.makeconftest('pytest_plugins = ["fixtures.plugin"]')
+    pytester.makeini("[pytest]\nmarkers =\n    e2e: replayed\n")
+    pytester.makepyfile(test_e2e=E2E.read_text())
+    quiet = ("-m", "e2e", "--reports=out", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+
+    shown = pytester.runpytest_inprocess(*quiet, f"--keep={keep}", no_reraise_ctrlc=True)
+
+    assert shown.ret == (11 if how == "fails" else pytest.ExitCode.INTERRUPTED)
+    assert machine == FakeMachine()
+    shown.stdout.no_fnmatch_line("*Traceback*")
 
 
 @pytest.mark.parametrize(

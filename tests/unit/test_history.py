@@ -15,7 +15,7 @@ from fixtures.errors import UsageError
 from fixtures.history.__main__ import main
 from fixtures.history.entry import SECTION, Commit, Entry, Machine
 from fixtures.history.gate import REFERENCE, judge
-from fixtures.history.store import History, read_commit, series
+from fixtures.history.store import History, explain_unversioned, read_commit, series
 from fixtures.settings.settings import Settings
 from tests.unit.samples import HERE, OVERHEAD, SPEEDUP, TRAINING, entry
 from tests.unit.trials import SETTINGS, SPREAD, run, timing_round
@@ -342,3 +342,16 @@ def test_the_commit_is_the_working_trees(tmp_path: Path) -> None:
 def test_the_machine_is_named_for_people() -> None:
     assert str(Machine("A", "x86_64", 4, 16, 1.5, 3)) == "A, 4 cores (3 usable, quota 1.5 CPUs), 16 GiB"
     assert isinstance(entry(1), Entry)
+
+
+def test_a_working_tree_that_git_refuses_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert explain_unversioned(tmp_path) == ""
+
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+
+    assert read_commit(tmp_path) == Commit("unversioned")
+    assert explain_unversioned(tmp_path).startswith(
+        f"git does not tell which commit this is, so the run is unversioned: fatal: detected dubious ownership in "
+        f"repository at '{tmp_path}' To add an exception for this directory, call: git config --global"
+    )
