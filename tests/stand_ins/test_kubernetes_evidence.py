@@ -198,6 +198,17 @@ def test_an_operator_that_does_not_look_after_the_namespace_is_not_in_the_summar
     assert "elsewhere" not in summary
 
 
+def test_nobody_waits_for_logs_from_a_node_that_does_not_run(api: Api, fake: FakeKubernetes) -> None:
+    engine, kubectl = an_engine(), FakeTool("kubectl")
+    engine.lost_nodes = lambda: {pod["spec"]["nodeName"]: "exited" for pod in sample("pods-auth.json")["items"]}
+
+    found = collect(api, {"kubectl": kubectl}, NS, engine, None, TOKEN)
+
+    assert "pods.json" in found
+    assert fake.asked("GET", "/log") == []
+    assert not [asked for asked in kubectl.asked if "exec" in asked]
+
+
 def test_without_a_cluster_what_the_engine_says_is_still_there() -> None:
     found = collected(None, lambda: {"minikube-logs.txt": "exit code 48"}, helm=FakeTool("helm"))
 

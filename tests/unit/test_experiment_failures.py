@@ -227,16 +227,24 @@ def test_a_failed_job_on_a_cluster_that_lost_a_node_is_the_clusters_fault() -> N
     assert summarise(measured, SPREAD).verdict.outcome is Outcome.INFRA
 
 
-def test_a_job_that_was_lost_with_its_cluster_has_what_happened_to_that_as_its_cause() -> None:
+@pytest.mark.parametrize(
+    ("lost", "so"),
+    [
+        ("Job 1 was lost: connect timeout.", " So: Job 1 was lost: connect timeout."),
+        ("The fake is not up.", ""),
+    ],
+    ids=["a symptom", "the cause itself"],
+)
+def test_a_job_that_was_lost_with_its_cluster_has_what_happened_to_that_as_its_cause(lost: str, so: str) -> None:
     provider = FakeProvider(2, 1)
 
     def answer(of: TrialSpec) -> FinishedJob:
         provider.down()
-        raise InfraError("Job 1 was lost: connect timeout.")
+        raise InfraError(lost)
 
     (failure,) = experiment(FakeJobs(answer), provider=provider).run().failures
 
-    assert failure.cause == "baseline: The fake is not up. So: Job 1 was lost: connect timeout."
+    assert failure.cause == f"baseline: The fake is not up.{so}"
 
 
 def test_a_cluster_that_is_lost_in_the_rounds_leaves_what_was_measured() -> None:
