@@ -101,7 +101,7 @@ def test_every_report_is_made_again_from_the_json_alone(tmp_path: Path, passed: 
         "results/ray_results_4workers.json",
     }
     assert "made from the measurements alone" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert not list(tmp_path.rglob(".partial*"))
+    assert not list(tmp_path.rglob(".writing*"))
 
 
 @pytest.mark.usefixtures("undrawn")
