@@ -166,7 +166,8 @@ def test_a_signal_while_reports_are_written_waits_until_they_are(
     assert shown.ret == 0
     assert left(pytester) == FILES
     assert "drawn to the end" in (pytester.path / "out" / "report.html").read_text()
-    shown.stderr.fnmatch_lines([f"{number.name}: the reports are being written; a second signal ends the run at once"])
+    ends = "the run ends when its reports are written and its cluster is gone"
+    shown.stderr.fnmatch_lines([f"{number.name}: {ends}; another signal ends it at once"])
 
 
 def test_a_second_signal_ends_the_run_at_once_with_what_is_written_by_then(
