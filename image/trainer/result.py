@@ -13,6 +13,10 @@ DAMAGED_DATA = 3
 """Exit code of the trainer when MNIST is missing or damaged, which is the machine's fault and not the training's."""
 
 
+class DamagedLogError(BrokenResultError):
+    """A result line is not as it was printed: the log lost it, not the training."""
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """What one rank did in one epoch.
@@ -155,18 +159,18 @@ def encode(result: TrialResult) -> str:
 
 
 def decode(log: str) -> TrialResult:
-    """Return the result in a job's complete log. Raises BrokenResultError when it is absent, damaged or incomplete."""
+    """Return the result in a job's complete log. Raises BrokenResultError when it is absent or incomplete."""
     lines = [line for line in log.splitlines() if line.startswith(MARKER + " ")]
     if len(lines) != 1:
         raise BrokenResultError(f"expected one {MARKER} line in the job's log, found {len(lines)}")
     parts = lines[0].split(" ", 3)
     if len(parts) != 4 or not (parts[1].isascii() and parts[1].isdigit()):
-        raise BrokenResultError(f"the {MARKER} line is cut short: {lines[0][:80]!r}")
+        raise DamagedLogError(f"the {MARKER} line is cut short: {lines[0][:80]!r}")
     _, length, digest, body = parts
     if len(body) != int(length):
-        raise BrokenResultError(f"the {MARKER} line announces {length} bytes and has {len(body)}: the log is cut")
+        raise DamagedLogError(f"the {MARKER} line announces {length} bytes and has {len(body)}: the log is cut")
     if hashlib.sha256(body.encode()).hexdigest() != digest:
-        raise BrokenResultError(f"the {MARKER} line does not match its SHA-256: the log is damaged")
+        raise DamagedLogError(f"the {MARKER} line does not match its SHA-256: the log is damaged")
     result = from_dict(TrialResult, parse_json(body))
     _require_epochs(result.ranks)
     return result

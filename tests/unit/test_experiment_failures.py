@@ -14,7 +14,7 @@ from fixtures.measure.jobs import FinishedJob
 from tests.contract.fake import FakeProvider
 from tests.unit.fake_jobs import LOST_NODE, FakeJobs, ended, experiment, honest, measure, noise
 from tests.unit.trials import SPREAD, with_epoch
-from trainer.result import TrialResult
+from trainer.result import TrialResult, encode
 
 __all__ = ["noise"]  # a fixture that every test here uses
 
@@ -44,6 +44,16 @@ def test_a_count_whose_accuracy_trial_hands_nothing_over_does_not_stop_the_other
     assert (failure.name, failure.kind) == ("2 workers", "MissingFigure")
     assert failure.cause == "2 workers: expected one TRIAL-RESULT line in the job's log, found 0."
     assert len(measured.rounds(4)) == 3
+
+
+def test_a_result_that_the_log_lost_is_the_machines_fault() -> None:
+    def answer(of: TrialSpec) -> FinishedJob:
+        return ended("SUCCEEDED", f"{encode(honest(of))[:-500]}(raylet) over 95% full\n", None)
+
+    (failure,) = measure(FakeJobs(answer)).failures
+
+    assert failure.kind == "Infra"
+    assert failure.cause.endswith("the log is cut.")
 
 
 def test_a_baseline_that_hands_nothing_over_ends_the_run_and_keeps_what_was_measured() -> None:
