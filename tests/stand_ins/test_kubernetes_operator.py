@@ -14,7 +14,7 @@ from fixtures.errors import InfraError
 from tests.stand_ins.fake_helm import CRDS, NAME, crd, deployment, make_chart, recorded
 from tests.stand_ins.kubernetes_store import ignore
 from tests.stand_ins.operator_bench import NS, Bench
-from tests.unit.recordings import sample
+from tests.unit.recordings import node, sample
 
 
 def broken(bench: Bench, *, revision: str = "1", owner: str = "5f6bdc8757") -> None:
@@ -177,6 +177,19 @@ def test_a_pod_of_an_earlier_attempt_is_not_blamed(bench: Bench, monkeypatch: py
 
     with pytest.raises(InfraError, match="not available after 5 s: 0 of 1 pods are available"):
         bench.up()
+
+
+def test_an_operator_on_a_node_that_does_not_answer_is_waited_for_and_then_its_node_is_named(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_module, "READY_SECONDS", 5.0)
+    broken(bench)
+    bench.fake.put({"apiVersion": "v1", **node("rig", ready="Unknown")})
+
+    with pytest.raises(InfraError, match=r"does not start: Node rig has been lost .* kuberay-operator-\S+ ran on it"):
+        bench.up()
+
+    assert sum(bench.fake.clock.slept) >= 4
 
 
 def test_a_pod_that_a_quota_refuses_is_the_error_at_once(bench: Bench) -> None:
