@@ -202,6 +202,12 @@ def test_without_enough_runs_the_verdict_says_that_it_compares_nothing(tmp_path:
     assert "No comparable history yet" in comparison_block(summary)
 
 
+def test_a_run_of_the_baseline_alone_is_not_asked_for_the_workers_of_earlier_runs(tmp_path: Path) -> None:
+    alone = summarise(replace(run_of(0).run, counts=()), SPREAD)
+
+    assert with_past(tmp_path).judged(alone) == alone
+
+
 def test_a_run_that_was_not_asked_to_compare_is_kept_all_the_same(tmp_path: Path) -> None:
     made = past(tmp_path, asked=False)
     summary = judged(made, experiment(FakeJobs(worse), SETTINGS).run())
