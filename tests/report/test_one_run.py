@@ -135,6 +135,18 @@ def test_a_run_that_was_interrupted_in_its_start_says_so(pytester: pytest.Pytest
     assert "The run was interrupted." in summary
 
 
+def test_a_run_that_a_signal_ends_shows_what_was_measured_before(pytester: pytest.Pytester) -> None:
+    measures = STOPPED.replace(
+        "pytestconfig.stash[STAGING].begun = True", "pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD)"
+    )
+
+    shown = replay(pytester, LOST, conftest=measures)
+
+    assert shown.ret == 143
+    shown.stdout.fnmatch_lines(["INFRA baseline against Ray Train*", "*Node worker-2 is gone.*", "reports: *"])
+    assert left(pytester) >= {"report.html", "summary.md", "results/measurements.json"}
+
+
 def test_what_a_killed_run_left_half_written_goes_and_what_a_live_one_writes_stays(
     pytester: pytest.Pytester, out: Path
 ) -> None:
