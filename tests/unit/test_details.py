@@ -25,5 +25,6 @@ def test_versions_names_pods_and_requests_are_those_of_the_cluster_and_what_is_u
     assert details["limits of a worker"].startswith("cpu ")
     assert details["dashboard"] == "http://192.168.49.2:30265, as long as the cluster is kept"
     assert details["monitoring"] == "not all of it ran: e2e-grafana: no image."
-    few = dict(describe(engine, "ray", (), (), ("", ""), address))
+    few = dict(describe(engine, "ray", (), (), ("", ""), ""))
+    assert few["dashboard"] == "`python -m fixtures dashboard` opens it, as long as the cluster is kept"
     assert set(few) == {"Kubernetes", "context and namespace", "dashboard"}
