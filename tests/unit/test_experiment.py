@@ -7,8 +7,9 @@ import pytest
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
-from fixtures.clusters.contract import Place
+from fixtures.clusters.contract import Cluster, Place, Report
 from fixtures.system.noise import Noise
+from tests.contract.fake import FakeProvider
 from tests.unit.fake_jobs import NOISY, FakeJobs, experiment, honest, measure, names, noise, slow
 from tests.unit.trials import QUIET, SETTINGS, SPREAD, spec
 from trainer import __main__ as trainer
@@ -252,3 +253,17 @@ def test_the_spec_of_a_trial_survives_its_command() -> None:
 
     assert [trial.spec for trial in measured.measurements] == jobs.submitted
     assert measured.measurements[0].spec == spec(0)
+
+
+class Monitored(FakeProvider):
+    """Whose monitors took a second of its start."""
+
+    def up(self, report: Report) -> Cluster:
+        return replace(super().up(report), phases=(("image", 0.5), ("monitoring", 1.0)))
+
+
+def test_the_start_of_monitors_is_no_time_that_a_training_waits_for() -> None:
+    measured = experiment(FakeJobs(), provider=Monitored(2, 1)).run()
+
+    assert measured.phases["cluster"] == 3.0 - 1.0
+    assert measured.phases["cluster: monitoring"] == 1.0
