@@ -116,8 +116,8 @@ def here(provider: ManagedProvider) -> frozenset[int]:
 
 
 def runs_of(process: subprocess.Popen[str], place: Path) -> list[Path]:
-    leases = {run: leases.read_lease(run) for run in processes.runs([place])}
-    return [run for run, lease in leases.items() if lease is not None and lease.pid == process.pid]
+    found = ((run, leases.read_lease(run)) for run in processes.runs([place]))
+    return [run for run, lease in found if lease is not None and lease.pid == process.pid]
 
 
 def run_being_started(process: subprocess.Popen[str], place: Path) -> Path:
