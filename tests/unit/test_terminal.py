@@ -9,7 +9,7 @@ import pytest
 from fixtures.analysis.measurement import Failure, Run
 from fixtures.analysis.summary import summarise
 from fixtures.report.terminal import comparison_block
-from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
+from tests.unit.trials import SCALING, SETTINGS, SPREAD, measurement, run, spec, timing_round, with_epoch
 
 ROUNDS = [timing_round(1, 10.0, 5.5, 10.4), timing_round(2, 10.2, 5.6, 10.5), timing_round(3, 9.9, 5.4, 10.3)]
 BOTH = [(*trials, *timing_round(n, 10.0, 3.0 + n / 100, 11.2, workers=4)[1:]) for n, trials in enumerate(ROUNDS, 1)]
@@ -177,3 +177,9 @@ def test_a_run_that_its_time_budget_ended_says_so() -> None:
 def test_colours_are_for_terminals_only() -> None:
     assert "\x1b[" in block(run(*ROUNDS), colour=True)
     assert "\x1b[" not in block(run(*ROUNDS))
+
+
+def test_the_round_of_a_quick_run_is_its_accuracy_trials_and_as_long() -> None:
+    quick = run(timing_round(1, 30.0, 16.0, None), settings=replace(SETTINGS, quick=True, rounds=1))
+
+    assert "speedup, rounds of 2 epochs" in said(quick)
