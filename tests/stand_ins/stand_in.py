@@ -2,17 +2,29 @@
 
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 SCRIPT = Path(__file__).with_name("stand_in.sh")
+KUBECTL = Path(__file__).with_name("stand_in_kubectl.py")
 
 
 def recorded(name: str) -> str:
     """What a real program printed."""
     return (DATA / name).read_text(encoding="utf-8")
+
+
+def forwarding_kubectl(folder: Path, upstream: int) -> Path:
+    """A kubectl in this folder that forwards to a port of this machine; the variable STAND_IN names the folder."""
+    program = folder / "kubectl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {KUBECTL} "$@"\n')
+    program.chmod(0o755)
+    (folder / "upstream").write_text(str(upstream))
+    (folder / "mode").write_text("forward")
+    return program
 
 
 class StandIns:

@@ -27,9 +27,9 @@ from fixtures.system import watchdog
 from fixtures.system.waiting import wait_while
 from tests.stand_ins.http_server import answering
 from tests.stand_ins.kubernetes_store import ignore
+from tests.stand_ins.stand_in import forwarding_kubectl
 
 ROOT = Path(__file__).parents[2]
-STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 TOKEN = "t0ken"
 LIMIT = 30.0
 """Seconds until a test counts as hanging."""
@@ -91,14 +91,10 @@ class StandIn:
 
 @pytest.fixture
 def kubectl(tmp_path: Path, ray: Ray) -> Iterator[StandIn]:
-    program = tmp_path / "kubectl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {STAND_IN} "$@"\n')
-    program.chmod(0o755)
-    (tmp_path / "upstream").write_text(str(ray.port))
+    program = forwarding_kubectl(tmp_path, ray.port)
     environ = {"PATH": os.environ["PATH"], "STAND_IN": str(tmp_path)}
     cluster = ("--kubeconfig", "/c/config", "--context", "ours")
     stand_in = StandIn(tmp_path, program, forward_service(program, cluster, environ, "ns", "e2e-head-svc"))
-    stand_in.mode("forward")
     yield stand_in
     left = [pid for pid in stand_in.pids if psutil.pid_exists(pid)]
     assert not left, "kubectl was left behind"

@@ -1,7 +1,6 @@
 """A provider on Kubernetes comes up: in order, once, and not over what belongs to somebody else."""
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,8 @@ from fixtures.system.programs import Completed
 from tests.stand_ins.fake_kuberay import DIGEST, OURS, SPACE, operator_of_somebody, thing
 from tests.stand_ins.fake_kubernetes import UNAVAILABLE
 from tests.stand_ins.kubernetes_world import Engine, ImageDistribution, World
+from tests.stand_ins.stand_in import forwarding_kubectl
 from tests.unit.recordings import node
-
-STAND_IN = Path(__file__).with_name("stand_in_kubectl.py")
 
 
 def test_a_second_run_in_the_namespace_of_one_that_lives_gets_one_sentence_and_takes_nothing_from_it(
@@ -380,12 +378,7 @@ def test_an_outage_that_is_over_is_evidence_and_no_trouble(
 def test_on_a_cluster_of_somebody_else_the_heads_own_port_is_forwarded_and_no_node_opens_one(
     world: World, tmp_path: Path
 ) -> None:
-    program = tmp_path / "kubectl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {STAND_IN} "$@"\n')
-    program.chmod(0o755)
-    (tmp_path / "upstream").write_text(str(world.server.node_port))
-    (tmp_path / "mode").write_text("forward")
-    world.kubectl.path = program
+    world.kubectl.path = forwarding_kubectl(tmp_path, world.server.node_port)
     engine = Engine(world, name="context", owned=False, host=None)
     provider = world.provider(engine, environ={"STAND_IN": str(tmp_path)})
 

@@ -1,7 +1,6 @@
 """The least rights for --cluster=context: all that a run asks for, and nothing that none does."""
 
 import re
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,8 @@ from fixtures.system.paths import MANIFESTS
 from tests.stand_ins.fake_kuberay import SPACE, operator_of_somebody, thing
 from tests.stand_ins.fake_kubernetes import FakeKubernetes, Request
 from tests.stand_ins.kubernetes_world import Engine, ImageDistribution, World
+from tests.stand_ins.stand_in import forwarding_kubectl
 from tests.stand_ins.test_kubernetes_monitoring import READY
-from tests.stand_ins.test_kubernetes_up import STAND_IN
 from tests.unit.recordings import at, container, pod
 
 ASKED = re.compile(
@@ -79,12 +78,7 @@ def start_monitors(server: FakeKubernetes) -> None:
 
 def whole_life(world: World, folder: Path) -> None:
     """Every verb on the cluster of a context whose administrator made the namespace and installed KubeRay."""
-    program = folder / "kubectl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {STAND_IN} "$@"\n')
-    program.chmod(0o755)
-    (folder / "upstream").write_text(str(world.server.node_port))
-    (folder / "mode").write_text("forward")
-    world.kubectl.path = program
+    world.kubectl.path = forwarding_kubectl(folder, world.server.node_port)
     operator_of_somebody(world.server)
     world.server.put(thing("Namespace", SPACE, None))
     operator = pod("operator-1", container("operator", running={"startedAt": at(0)}), phase="Running")
