@@ -183,3 +183,12 @@ def test_the_round_of_a_quick_run_is_its_accuracy_trials_and_as_long() -> None:
     quick = run(timing_round(1, 30.0, 16.0, None), settings=replace(SETTINGS, quick=True, rounds=1))
 
     assert "speedup, rounds of 2 epochs" in said(quick)
+
+
+def test_why_every_round_was_set_aside_is_said_once() -> None:
+    why = "baseline: other programs kept 1.00 cores busy (limit 0.25)"
+
+    shown = said(run(ROUNDS[0], polluted={"1": why}))
+
+    assert "Every round was set aside" in shown
+    assert shown.count(why) == 1
