@@ -14,9 +14,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "image")]  # run as a file, Python looks in docs/ alone
 
-from fixtures.settings.kubernetes import KUBERNETES_OPTIONS  # noqa: E402
+from fixtures.settings.kubernetes import KUBERNETES_CLUSTERS, KUBERNETES_OPTIONS  # noqa: E402
 from fixtures.settings.option import Option  # noqa: E402
 from fixtures.settings.settings import ALL_OPTIONS, OPTIONS  # noqa: E402
+from tests.faults.embedded import EMBEDDED  # noqa: E402
+from tests.faults.on_kubernetes import ON_KUBERNETES  # noqa: E402
+from tests.faults.record import read_rows, tabulate_faults, tabulate_kills  # noqa: E402
 
 DOCS = ROOT / "docs"
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -92,12 +95,22 @@ def _code(text: str | None) -> str:
     return f"`{text}`" if text else ""
 
 
+def faults_on_kubernetes() -> str:
+    """Return a table for each kind of cluster on which faults were run; Minikube's always."""
+    names = [case.fault.name for case in ON_KUBERNETES]
+    clusters = [name for name in KUBERNETES_CLUSTERS if name == "minikube" or read_rows(name)]
+    return "\n".join(f"On {name}: {tabulate_faults(name, names)}" for name in clusters)
+
+
 MONITORING = ("monitoring", "grafana_password", "grafana_port", "prometheus_image", "grafana_image")
 PARTS: Mapping[str, Callable[[], str]] = {
     "modules": modules,
     "packages": packages,
     "options": lambda: options_table(OPTIONS),
     "kubernetes-options": lambda: options_table(KUBERNETES_OPTIONS),
+    "faults": lambda: tabulate_faults("local", [fault.name for fault in EMBEDDED]),
+    "faults-on-kubernetes": faults_on_kubernetes,
+    "kills": tabulate_kills,
     "monitoring-options": lambda: options_table(option for option in ALL_OPTIONS if option.dest in MONITORING),
 }
 

@@ -127,7 +127,7 @@ def check_pytest(command: str, words: list[str], environ: dict[str, str], report
             assert marker.removeprefix("not ") in MARKERS, f"{command}: no marker {marker}"
         elif word == "-k":
             next(rest)  # which tests: the guide's are looked up in test_guide.py
-        elif word not in ("--help", "-v"):
+        elif word not in ("--help", "-v") and not word.startswith(("--kills=", "--kills-seed=")):
             flag, equals, value = word.partition("=")
             if flag in twins:
                 values[twins[flag].dest] = False
