@@ -94,10 +94,10 @@ def test_docker_gets_exactly_the_inputs_of_the_tag_which_are_what_the_dockerfile
     inputs = [name.removesuffix("/**/*") for name in INPUTS if name != "Dockerfile"]
     mine = {"ca-bundle.crt", "pip.conf"}
     sent = {path.relative_to(IMAGE).as_posix() for path in context_files(IMAGE)} - mine
-    modules = {f"trainer/{path.name}" for path in (IMAGE / "trainer").glob("*.py")}
+    modules = {path.relative_to(IMAGE).as_posix() for path in (IMAGE / "trainer").rglob("*.py")}
 
     assert rules == ["*", *(f"!{name}" for name in inputs), "**/__pycache__", "**/*.pyc"]
-    assert sent == {"Dockerfile", "requirements.txt", "data/mnist.npz", *modules}
+    assert sent == {"Dockerfile", "requirements.txt", "data/mnist.npz", "data/digits.npz", *modules}
 
 
 def test_arguments_are_this_python_the_users_package_index_and_what_was_given() -> None:

@@ -1,1 +1,1 @@
-"""The trainings: those that are built in, what a user's file says, and what the loop needs of each."""
+"""The trainings that are built in, and what is known of a user's."""
