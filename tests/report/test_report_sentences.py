@@ -31,8 +31,8 @@ def test_a_pass_is_one_sentence_with_interval_share_proof_and_threshold_and_asks
     found = make_headline(summarise(run(*FAST), SPREAD))
 
     assert found.sentence == (
-        "2 Ray workers train 1.81x (1.80 to 1.82) as fast as one process on one core. "
-        "The workers reach 0.94 of what this machine can show. Same work proven. PASS at 1.50x."
+        "2 Ray workers train 1.81x (1.80 to 1.82) as fast as one process on one core; a whole job pays from the "
+        "first epoch on. The workers reach 0.94 of what this machine can show. Same work proven. PASS at 1.50x."
     )
     assert (found.outcome, found.next, found.why) == (Outcome.PASS, (), "")
 
@@ -45,16 +45,16 @@ ALONE = [timing_round(number, 10.0, 5.5 + number / 100, all_cores=5.3 + number /
     [
         pytest.param(
             run(*ALONE, all_cores=(2,), usable_cores=2),
-            ", and 0.98x (0.96 to 1.00) as fast as one process on both cores.",
+            ", and 0.98x (0.96 to 1.00) as fast as one process on both cores;",
             id="both cores",
         ),
-        pytest.param(run(*ALONE, all_cores=(2,)), " as fast as one process on 2 cores.", id="two of eight cores"),
+        pytest.param(run(*ALONE, all_cores=(2,)), " as fast as one process on 2 cores;", id="two of eight cores"),
         pytest.param(
             run(*FAST, settings=replace(SETTINGS, all_cores=False), all_cores=()),
-            "; one process on 2 cores was not measured (--no-all-cores).",
+            "; one process on 2 cores was not measured (--no-all-cores);",
             id="left out",
         ),
-        pytest.param(run(*FAST), "as fast as one process on one core. The workers reach", id="an older run"),
+        pytest.param(run(*FAST), "as fast as one process on one core; a whole job", id="an older run"),
     ],
 )
 def test_the_sentence_names_one_process_on_all_cores_or_why_it_was_not_measured(measured: Run, half: str) -> None:

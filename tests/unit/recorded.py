@@ -27,6 +27,11 @@ RECORDED = {"equal": DATA / "night-equal.json.gz", "slowed": DATA / "night-slowe
 """Two more nights after them: one alike, and one whose workers were delayed by `--inject-slowdown=0.15`."""
 
 
+def recorded_night(name: str) -> Run:
+    """Such a night's run."""
+    return Run.from_json(gzip.decompress(RECORDED[name].read_bytes()).decode())
+
+
 def put_recorded(folder: Path, name: str) -> Path:
     """A folder of reports as such a night left it: its measurements, and the history of the twelve before."""
     (folder / "results").mkdir(parents=True)

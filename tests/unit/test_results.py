@@ -12,7 +12,17 @@ from fixtures.analysis.measurement import Run
 from fixtures.analysis.speedup import Speedup, interval
 from fixtures.analysis.summary import summarise
 from fixtures.report.results import make_result_files
-from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round, with_epoch
+from tests.unit.trials import (
+    SCALING,
+    SETTINGS,
+    SPREAD,
+    measurement,
+    run,
+    spec,
+    timing_round,
+    with_all_ranks,
+    with_epoch,
+)
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "fixtures/report/results.schema.json").read_text())
 jsonschema.Draft202012Validator.check_schema(SCHEMA)
@@ -73,6 +83,7 @@ def test_the_comparison_holds_every_figure() -> None:
     assert [compared.pop(name) for name in absent] == [None] * 3
     assert compared.pop("all_cores_why") == "an older version of the suite measured this run"
     assert set(compared.pop("prediction")) == {"speedup", "scale", "ceiling"}  # its figures have their own test
+    assert compared.pop("pays")["job_epochs"] == 1  # likewise
     assert compared == pytest.approx(
         {
             "num_workers": 2,
@@ -91,6 +102,48 @@ def test_the_comparison_holds_every_figure() -> None:
         },
         rel=1e-5,
     )
+
+
+def test_the_comparison_says_whether_whole_jobs_pay() -> None:
+    rounds = [timing_round(number, 10.0, 5.0, 11.0, all_cores=4.0) for number in (1, 2)]
+    priced = replace(SETTINGS, price=3600.0)
+
+    found = files(run(*rounds, all_cores=(2,), settings=priced))["comparison.json"]["comparison"]["pays"]
+
+    started, never = found["with_cluster_start"], found["against_all_cores"]
+    assert started == {
+        "answer": "pays",
+        "epochs": pytest.approx(0.6),
+        "epochs_interval": pytest.approx([0.6, 0.6]),
+        "baseline_training_seconds": pytest.approx(6.0),
+    }
+    assert (never["answer"], never["epochs"], never["epochs_interval"]) == ("never", None, None)
+    assert (
+        found["core_seconds"] == found["price"] == pytest.approx({"baseline": 16.0, "workers": 22.0, "all_cores": 20.0})
+    )
+    assert (found["sweep"]["seconds_side_by_side"], found["sweep"]["seconds_in_turn"]) == pytest.approx((8.5, 11.0))
+    assert [more["num_workers"] for more in found["predicted"]] == [4, 8, 16]
+
+
+def test_what_tells_nothing_of_whole_jobs_is_null_and_an_interval_without_an_upper_end_has_none() -> None:
+    unsure = files(run(timing_round(1, 10.0, 5.0), timing_round(2, 10.0, 12.0)))["comparison.json"]["comparison"][
+        "pays"
+    ]
+    aside = files(run(ROUNDS[0], polluted={"1": "noise"}))["comparison.json"]["comparison"]
+
+    assert unsure["with_ray_up"]["answer"] == "perhaps never"
+    assert unsure["with_ray_up"]["epochs_interval"][1] is None
+    assert unsure["against_all_cores"] is unsure["price"] is unsure["sweep"] is None
+    assert aside["pays"] is None
+
+
+def test_ranks_that_share_memory_fit_the_schema() -> None:
+    parallel = measurement(spec(2))
+    shared = replace(parallel, result=with_all_ranks(parallel.result, collective="memory"))
+
+    written = files(run(*ROUNDS, accuracy=[measurement(spec(0)), shared]))
+
+    assert written["ray_results_2workers.json"]["collective"] == "memory"
 
 
 def test_one_process_on_all_cores_stands_beside_the_workers_of_each_count() -> None:

@@ -75,6 +75,7 @@ def test_worker_counts_that_are_not_plain_counts_from_1_to_1024_are_refused(text
             "0",
             "--min-speedup-all-cores='0': expected a number above 0, up to 1000, such as 1.1.",
         ),
+        ("price", "free", "--price='free': expected a number above 0, up to 1000000, such as 0.04."),
         ("inject_slowdown", "15%", "--inject-slowdown='15%': expected a share from 0 to 1 such as 0.15."),
         ("inject_slowdown", "1.5", "--inject-slowdown='1.5': expected a share from 0 to 1 such as 0.15."),
         ("workers", "2,4,2", "--workers='2,4,2': expected each count once, such as 2,4."),

@@ -29,7 +29,7 @@ def said(measured: Run, **options: Any) -> str:
 @pytest.mark.parametrize(
     "figure",
     [
-        "2 Ray workers train 1.82x (1.80 to 1.84) as fast as one process on one core.",
+        "2 Ray workers train 1.82x (1.80 to 1.84) as fast as one process on one core; a whole job pays from",
         "Same work proven. PASS at 1.50x. baseline 2 workers",
         "training time, trial of 2 epochs 30.0 s 16.0 s",
         "job, trial of 2 epochs 36.0 s 22.0 s",
