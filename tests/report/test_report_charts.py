@@ -109,7 +109,9 @@ def test_without_a_ceiling_a_model_or_a_second_round_the_plot_shows_what_there_i
     chart = draw_speedup(summarise(run(timing_round(1, 10.0, 5.5)), SPREAD), None)
 
     assert count(chart, "round") == 1
-    assert "the machine's ceiling, 95 %" not in texts(chart)
+    assert not any("ceiling" in text for text in texts(chart))
+    assert "measured" in texts(chart)
+    assert "95 %" not in chart.svg
     assert "fitted model, a core for each" not in texts(chart)
 
 
@@ -117,7 +119,7 @@ def test_rounds_that_were_all_set_aside_are_crosses_without_a_mean() -> None:
     chart = draw_speedup(summary(run(timing_round(1, 10.0, 5.5), polluted={"1": "noise"})), SCALING)
 
     assert count(chart, "polluted") == 1
-    assert "measured, 95 %" not in texts(chart)
+    assert not any(text.startswith("measured") for text in texts(chart))
     assert "Every round was set aside" in chart.text
 
 

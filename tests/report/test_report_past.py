@@ -83,6 +83,30 @@ def test_a_run_with_an_injected_slowdown_is_named_in_the_plots_words_and_in_its_
     assert "injected" not in "".join(chart.table.rows[1])
 
 
+def test_one_process_on_all_cores_has_a_column_and_a_panel_where_a_run_measured_it() -> None:
+    entries = [entry(number) for number in (1, 2, 3)]
+    measured = replace(entries[2].compared[0], against_all_cores=0.98, against_all_cores_interval=(0.95, 1.01))
+    chart = draw_history(chronicle([*entries[:2], replace(entries[2], compared=(measured,))]))
+
+    assert chart.table is not None
+    column = chart.table.columns.index("2 workers over 1 process, all cores, 95 %")
+    assert [row[column] for row in chart.table.rows] == ["0.98x (0.95 to 1.01)", "", ""]
+    assert ">Speedup over 1 process on all cores<" in chart.svg
+    assert chart.svg.count('class="data-here"') == 4
+    assert "all cores" not in draw_history(chronicle(entries)).svg
+
+
+def test_no_interval_is_named_where_no_run_has_one() -> None:
+    entries = [entry(number) for number in (1, 2, 3)]
+    chart = draw_history(
+        chronicle([replace(each, compared=(replace(each.compared[0], interval=None),)) for each in entries])
+    )
+
+    assert "95 %" not in chart.svg
+    assert chart.table is not None
+    assert chart.table.columns[3] == "speedup of 2 workers"
+
+
 def test_the_limit_of_the_gate_is_drawn_where_it_was_asked() -> None:
     entries = [entry(number) for number in range(1, REFERENCE + 2)]
 
