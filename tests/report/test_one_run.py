@@ -15,7 +15,7 @@ import pytest
 
 from fixtures.analysis.measurement import Run
 from fixtures.clusters.evidence import write_evidence
-from fixtures.system.leases import LOCK, Ownership
+from fixtures.plugin.staging import Staging
 from fixtures.system.waiting import wait_while
 from tests.report.test_reporting import (
     BASELINE,
@@ -44,10 +44,10 @@ def with_signals(conftest: str) -> str:
 
 EARLIER = "the page of an earlier run"
 FAILS = 'raise InfraError("The node timed out during startup: <raylet>.", "Its logs are in the evidence.")'
-STOPPED = NO_START.replace(
-    FAILS, 'pytestconfig.stash[STAGING].begun = True; pytest.exit("terminated by SIGTERM", returncode=143)'
-).replace("import evidence_of", "import STAGING, evidence_of")
+STOPPED = NO_START.replace(FAILS, 'pytest.exit("terminated by SIGTERM", returncode=143)')
 """A run that a signal ends while its cluster starts."""
+MEASURED = STOPPED.replace("pytest.exit(", "pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD); pytest.exit(")
+"""A run that a signal ends later."""
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +85,7 @@ ALL = {*FILES, "results/ray_results_4workers.json", "evidence/raylet.out", *OTHE
         pytest.param(BASELINE, ("-k", "baseline"), None, 0, None, id="baseline alone"),
         pytest.param(LOST, (), None, 11, None, id="INFRA in mid-run"),
         pytest.param(LOST, (), NO_START, 11, None, id="INFRA before anything"),
-        pytest.param(LOST, (), STOPPED, 143, {"report.html", "summary.md", "junit.xml"}, id="SIGTERM in the start"),
+        pytest.param(LOST, (), MEASURED, 143, None, id="SIGTERM in mid-run"),
     ],
 )
 def test_a_run_that_has_begun_replaces_all_that_an_earlier_one_left(
@@ -107,60 +107,63 @@ def test_a_run_that_has_begun_replaces_all_that_an_earlier_one_left(
 
 
 @pytest.mark.parametrize(
-    ("options", "code"),
+    ("options", "conftest", "code"),
     [
-        pytest.param(("-k", "nothing"), pytest.ExitCode.NO_TESTS_COLLECTED, id="-k nothing"),
-        pytest.param(("-m", "e2e and ("), pytest.ExitCode.USAGE_ERROR, id="broken -m"),
-        pytest.param(("--epochs=none",), pytest.ExitCode.USAGE_ERROR, id="refused option"),
-        pytest.param(("--collect-only",), pytest.ExitCode.OK, id="--collect-only"),
-        pytest.param(("--setup-plan",), pytest.ExitCode.OK, id="--setup-plan"),
+        pytest.param(("-k", "nothing"), CONFTEST, pytest.ExitCode.NO_TESTS_COLLECTED, id="-k nothing"),
+        pytest.param(("-m", "e2e and ("), CONFTEST, pytest.ExitCode.USAGE_ERROR, id="broken -m"),
+        pytest.param(("--epochs=none",), CONFTEST, pytest.ExitCode.USAGE_ERROR, id="refused option"),
+        pytest.param(("--collect-only",), CONFTEST, pytest.ExitCode.OK, id="--collect-only"),
+        pytest.param(("--setup-plan",), CONFTEST, pytest.ExitCode.OK, id="--setup-plan"),
+        pytest.param((), STOPPED, 143, id="SIGTERM in the start"),
     ],
 )
-def test_a_run_that_has_not_begun_leaves_the_earlier_report_as_it_was(
-    pytester: pytest.Pytester, out: Path, options: tuple[str, ...], code: int
+def test_a_run_that_has_not_begun_to_measure_leaves_the_earlier_report_as_it_was(
+    pytester: pytest.Pytester, out: Path, options: tuple[str, ...], conftest: str, code: int
 ) -> None:
     before = left(pytester)
 
-    assert replay(pytester, run(*FAST), *options).ret == code
+    assert replay(pytester, run(*FAST), *options, conftest=conftest).ret == code
 
     assert (left(pytester), earlier(out)) == (before, ALL)
     assert not list(out.glob(".partial-*"))
 
 
-def test_a_run_that_was_interrupted_in_its_start_says_so(pytester: pytest.Pytester, out: Path) -> None:
-    replay(pytester, LOST, conftest=STOPPED)
+def test_a_run_that_was_interrupted_in_its_start_says_whose_reports_are_there(pytester: pytest.Pytester) -> None:
+    shown = replay(pytester, LOST, conftest=STOPPED)
 
-    summary = (out / "summary.md").read_text()
-    assert "The run ended before its first measurement. INFRA." in summary
-    assert "The run was interrupted." in summary
+    shown.stdout.fnmatch_lines(["reports: out is as it was, since this run measured nothing"])
 
 
 def test_a_run_that_a_signal_ends_shows_what_was_measured_before(pytester: pytest.Pytester) -> None:
-    measures = STOPPED.replace(
-        "pytestconfig.stash[STAGING].begun = True", "pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD)"
-    )
-
-    shown = replay(pytester, LOST, conftest=measures)
+    shown = replay(pytester, LOST, conftest=MEASURED)
 
     assert shown.ret == 143
     shown.stdout.fnmatch_lines(["INFRA baseline against Ray Train*", "*Node worker-2 is gone.*", "reports: *"])
     assert left(pytester) >= {"report.html", "summary.md", "results/measurements.json"}
 
 
-def test_what_a_killed_run_left_half_written_goes_and_what_a_live_one_writes_stays(
-    pytester: pytest.Pytester, out: Path
-) -> None:
-    dead, alive = out / ".partial-1", out / ".partial-2"
-    for folder in (dead, alive):
-        folder.mkdir()
-        (folder / LOCK).touch()
-    owner = Ownership.take(alive)
-    assert owner is not None
+def test_what_a_killed_run_left_half_written_goes(pytester: pytest.Pytester, out: Path) -> None:
+    (out / ".partial-1").mkdir()
 
     replay(pytester, run(*FAST))
 
-    owner.release()
-    assert set(out.glob(".partial-*")) == {alive}
+    assert not list(out.glob(".partial-*"))
+
+
+def test_a_second_run_for_the_same_reports_is_refused_before_it_begins(pytester: pytest.Pytester, out: Path) -> None:
+    first = Staging(out)
+    (first.folder / "summary.md").write_text("first")
+
+    shown = replay(pytester, run(*FAST), conftest=with_signals(CONFTEST))
+
+    assert shown.ret == pytest.ExitCode.USAGE_ERROR
+    refused = "ERROR: --reports=*out: another run is writing to this folder; wait for it, or name another one."
+    shown.stderr.fnmatch_lines([refused])
+    assert earlier(out) == ALL
+    first.begun = True
+    first.publish()
+    assert (out / "summary.md").read_text() == "first"
+    assert replay(pytester, run(*FAST)).ret == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -217,7 +220,7 @@ def test_a_signal_that_was_ignored_stays_ignored_and_all_are_handled_as_before_a
 
 
 def test_a_run_whose_terminal_goes_away_still_leaves_its_reports(pytester: pytest.Pytester) -> None:
-    waits = STOPPED.replace("pytest.exit(", 'pathlib.Path("begun").touch(); __import__("time").sleep(60); print(')
+    waits = MEASURED.replace("pytest.exit(", 'pathlib.Path("begun").touch(); __import__("time").sleep(60); print(')
     write_tests(pytester, LOST, with_signals(waits.replace('"terminated by SIGTERM", returncode=143', "")))
     ours, terminal = pty.openpty()
     script = "import os, sys, pytest; os.login_tty(0); sys.exit(pytest.main(sys.argv[1:]))"
@@ -229,8 +232,7 @@ def test_a_run_whose_terminal_goes_away_still_leaves_its_reports(pytester: pytes
         os.close(ours)
         assert process.wait(timeout=30) == 128 + signal.SIGHUP
 
-    assert "The run was interrupted." in (pytester.path / "out" / "summary.md").read_text()
-    assert {"report.html", "junit.xml"} <= left(pytester)
+    assert {"report.html", "summary.md", "junit.xml"} <= left(pytester)
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
