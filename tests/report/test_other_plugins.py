@@ -9,13 +9,34 @@ from tests.unit.trials import run
 pytest_plugins = ["pytester"]
 
 WHOLE = with_signals(CONFTEST)
-XDIST = "\ndef pytest_configure(config):\n    config.workerinput = {}\n"
+XDIST = "\ndef pytest_configure(config):\n    config.workerinput, config.workeroutput = {}, {}\n"
+"""A worker of pytest-xdist."""
+CONTROLLER = """
+import types
+import pytest
+
+class Hooks:
+    @staticmethod
+    def pytest_testnodedown(node, error): pass
+
+def pytest_addhooks(pluginmanager):
+    pluginmanager.add_hookspecs(Hooks)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    hook = session.config.hook.pytest_testnodedown
+    hook(node=types.SimpleNamespace(), error="crashed")
+    hook(node=types.SimpleNamespace(workeroutput={"ray_train_e2e_refused": "-n: not with them."}), error=None)
+"""
+"""What its controller does when workers end."""
 OPTIONS = """
 def pytest_addoption(parser):
     parser.addoption("--reruns", type=int)
     parser.addoption("--count", type=int, default=1)
+    parser.addoption("--session-timeout", type=float)
+    parser.addini("session_timeout", "")
 """
-"""The options of pytest-rerunfailures and pytest-repeat."""
+"""The options of pytest-rerunfailures, pytest-repeat and pytest-timeout."""
 TIMEOUT = """
 import types
 import pytest
@@ -55,6 +76,8 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--benchmark-disable", "the times of the rounds would be missing *. Leave it out, or add --benchmark-enable."),
         ("--reruns=1", "a measurement that is run again until it passes is none. *-p no:rerunfailures."),
         ("--count=2", "it would show one measurement as several. Use --rounds=N for more rounds."),
+        ("--session-timeout=0.5", "it takes effect once all is measured, *. Leave it out, or use --time-budget=30m."),
+        ("-o=session_timeout=9", "it takes effect once all is measured, *. Leave it out, or use --time-budget=30m."),
     ],
 )
 def test_an_option_that_would_spoil_the_measurement_is_refused_before_it_begins(
@@ -63,7 +86,7 @@ def test_an_option_that_would_spoil_the_measurement_is_refused_before_it_begins(
     shown = replay(pytester, run(*FAST), option, conftest=WHOLE + OPTIONS)
 
     assert shown.ret == pytest.ExitCode.USAGE_ERROR
-    shown.stderr.fnmatch_lines([f"ERROR: {option.partition('=')[0]}* with end-to-end tests: {sentence}"])
+    shown.stderr.fnmatch_lines([f"ERROR: --* with end-to-end tests: {sentence}"])
     assert not (pytester.path / "out").exists()
 
 
@@ -79,13 +102,24 @@ def test_options_that_spoil_nothing_measure(pytester: pytest.Pytester, options: 
     assert left(pytester) == FILES
 
 
-def test_a_worker_of_xdist_stops_and_tells_its_controller_why(pytester: pytest.Pytester) -> None:
-    tells = "\ndef pytest_sessionfinish(session):\n    print('shouldstop:', session.shouldstop)\n"
+def test_a_worker_of_xdist_tells_its_controller_why_it_does_not_measure(pytester: pytest.Pytester) -> None:
+    tells = "\ndef pytest_sessionfinish(session):\n    print('put out:', session.config.workeroutput)\n"
 
     shown = replay(pytester, run(*FAST), "-s", conftest=WHOLE + XDIST + tells)
 
-    shown.stdout.fnmatch_lines(["*shouldstop: -n (pytest-xdist) with end-to-end tests: * -p no:xdist, or -n 0."])
+    refused = "*put out: *ray_train_e2e_refused*-n (pytest-xdist) with end-to-end tests: * -p no:xdist, or -n 0.*"
+    shown.stdout.fnmatch_lines([refused])
     assert not (pytester.path / "out").exists()
+
+
+def test_the_controller_of_xdist_refuses_what_its_workers_refuse(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(xdist_plugin=CONTROLLER)
+    pytester.syspathinsert()
+
+    shown = replay(pytester, run(*FAST), "-p", "xdist_plugin", "-m", "not e2e", conftest=WHOLE)
+
+    assert shown.ret == pytest.ExitCode.USAGE_ERROR
+    shown.stderr.fnmatch_lines(["ERROR: -n: not with them."])
 
 
 def test_other_tests_take_all_of_them(pytester: pytest.Pytester) -> None:
@@ -111,15 +145,27 @@ def test_pytest_timeout_ends_a_run_as_infra_in_one_sentence(pytester: pytest.Pyt
     assert (pytester.path / "out" / "summary.md").read_text().startswith("## INFRA")
 
 
-def test_an_option_that_another_plugin_has_as_well_names_it(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(other_profiler="def pytest_addoption(parser):\n    parser.addoption('--profile')\n")
+@pytest.mark.parametrize("dest", ["", ", dest='other'"], ids=["same dest", "another dest"])
+@pytest.mark.parametrize("late", [False, True], ids=["before ours", "after ours"])
+def test_an_option_that_another_plugin_has_as_well_names_it(pytester: pytest.Pytester, late: bool, dest: str) -> None:
+    pytester.makepyfile(other_profiler=f"def pytest_addoption(parser):\n    parser.addoption('--profile'{dest})\n")
     pytester.syspathinsert()
+    conftest = WHOLE.replace('"fixtures.plugin"', '"fixtures.plugin", "other_profiler"') if late else WHOLE
 
-    shown = replay(pytester, run(*FAST), "-p", "other_profiler", conftest=WHOLE)
+    shown = replay(pytester, run(*FAST), *([] if late else ["-p", "other_profiler"]), conftest=conftest)
 
     assert shown.ret == pytest.ExitCode.USAGE_ERROR
     taken = "--profile: the plugin other_profiler has an option of that name: run with -p no:other_profiler"
     shown.stderr.fnmatch_lines([f"ERROR: {taken}"])
+
+
+def test_an_option_of_a_conftest_that_is_ours_is_to_be_renamed_there(pytester: pytest.Pytester) -> None:
+    declares = "\ndef pytest_addoption(parser):\n    parser.addoption('--workers')\n"
+
+    shown = replay(pytester, run(*FAST), conftest=WHOLE + declares)
+
+    assert shown.ret == pytest.ExitCode.USAGE_ERROR
+    shown.stderr.fnmatch_lines(["ERROR: --workers: the plugin *conftest.py has an option of that name: *"])
 
 
 @pytest.mark.parametrize("plugin", ["junitxml", "html", "benchmark"])

@@ -157,6 +157,7 @@ def test_a_run_leaves_its_comparison_on_the_screen_and_every_file_whole(pytester
     shown.stdout.fnmatch_lines(
         [
             "Name (time in s) * Median * Rounds*",
+            "Median: training seconds of a round, in brackets as a multiple of the least; Rounds: how many were timed.",
             "PASS baseline against Ray Train*",
             "speedup, rounds of 1 epoch*",
             "11 trials, 190 s: training 124 s, finish 22 s, submit 11 s, *",
