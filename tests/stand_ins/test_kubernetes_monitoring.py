@@ -208,6 +208,17 @@ def test_a_pod_that_can_never_run_is_not_waited_for_and_one_in_trouble_half_a_mi
     assert sum(line.startswith("waiting for") for line in scene.said) == (1 if least else 0)
 
 
+def test_the_time_that_passed_since_they_were_applied_counts_for_a_pod_in_trouble(scene: Scene) -> None:
+    scene.apply()
+    began = scene.fake.clock.at
+    scene.run(PROMETHEUS)
+    put_stuck_grafana(scene, "g:1", "ImagePullBackOff", "Back-off pulling image")
+    scene.fake.clock.sleep(20)
+
+    assert set(scene.monitors.missing([], scene.said.append)) == {GRAFANA}
+    assert scene.fake.clock.at - began <= TROUBLE_SECONDS
+
+
 def test_prometheus_is_asked_through_the_api_server(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -266,7 +277,7 @@ def test_grafana_is_forwarded_at_the_port_that_ray_was_told(monkeypatch: pytest.
         (b'{"database": "ok", "version": "12.2.0"}', ""),
         (b'{"database": "failing"}', "which is not Grafana's answer"),
         (b"[]", "which is not Grafana's answer"),
-        (b"<html>", "JSONDecodeError"),
+        (b"<html>", "which is not Grafana's answer"),
     ],
 )
 def test_only_a_grafana_that_is_well_is_taken_for_grafana(body: bytes, said: str) -> None:

@@ -221,14 +221,18 @@ def test_a_cluster_of_ours_that_fits_and_runs_is_adopted(world: World, kept: boo
     assert len(world.calls("minikube delete")) == 1
 
 
-def test_a_cluster_of_ours_that_is_stopped_is_started_again(world: World) -> None:
+@pytest.mark.parametrize("state", ["Host Stopped", "Kubelet Stopped"], ids=["stopped", "nodes started by hand"])
+def test_a_cluster_of_ours_that_is_stopped_is_started_again(world: World, state: str) -> None:
     world.left_by_another_run()
-    world.answer("minikube status", recorded("minikube-status-stopped.json"), code=7)
+    status = recorded("minikube-status-stopped.json")
+    if state != "Host Stopped":
+        status = status.replace('"Host": "Stopped"', '"Host": "Running"')
+    world.answer("minikube status", status, code=7)
     world.answer("minikube start", then=world.made() + f"rm -f '{world.place}/answers/minikube status/code'\n")
 
     world.up()
 
-    assert world.said[0].startswith("minikube: starting our cluster rig2 again (rig: Host Stopped")
+    assert world.said[0].startswith(f"minikube: starting our cluster rig2 again (rig: {state}")
     assert world.calls("minikube delete") == []
 
 
