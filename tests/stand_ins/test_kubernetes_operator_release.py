@@ -120,6 +120,11 @@ def test_the_namespaces_that_an_operator_looks_after_are_read_from_its_arguments
     assert watched(arguments) == watches
 
 
+@pytest.mark.parametrize("configuration", ["a: [", "[]", "[" * 5000], ids=["no YAML", "a list", "nested too deeply"])
+def test_an_operator_whose_configuration_cannot_be_read_may_look_after_all_namespaces(configuration: str) -> None:
+    assert watched(["--watch-namespace=a"], configuration) is None
+
+
 def test_a_configuration_file_takes_the_place_of_the_arguments(bench: Bench) -> None:
     config = 'apiVersion: config.ray.io/v1alpha1\nkind: Configuration\nwatchNamespace: "team-a"\n'
     bench.fake.put(

@@ -20,9 +20,11 @@ from fixtures.cli.nightly import (
     AUTHOR,
     MEASUREMENT,
     Issue,
+    Results,
     annotate,
     main,
     plan,
+    read_results,
     run,
     to_job_code,
 )
@@ -90,9 +92,10 @@ def test_the_job_is_red_for_a_regression_or_without_a_verdict_and_for_nothing_el
     ],
 )
 def test_what_is_not_a_pass_is_one_line_and_a_workflow_command_only_on_github(
-    code: int, measured: Mapping[str, Any] | None, level: str, line: str
+    tmp_path: Path, code: int, measured: Mapping[str, Any] | None, level: str, line: str
 ) -> None:
-    plain, command = annotate(code, measured, {}), annotate(code, measured, ON_GITHUB)
+    read = read_again(tmp_path, measured)
+    plain, command = annotate(code, read, {}), annotate(code, read, ON_GITHUB)
 
     assert plain.startswith(f"nightly {line}")
     assert "\n" not in plain
@@ -101,8 +104,8 @@ def test_what_is_not_a_pass_is_one_line_and_a_workflow_command_only_on_github(
 
 
 @pytest.mark.parametrize("environ", [{}, ON_GITHUB])
-def test_a_pass_says_nothing(environ: Mapping[str, str]) -> None:
-    assert annotate(0, results(5.5), environ) == ""
+def test_a_pass_says_nothing(tmp_path: Path, environ: Mapping[str, str]) -> None:
+    assert annotate(0, read_again(tmp_path, results(5.5)), environ) == ""
 
 
 # Issues
@@ -127,9 +130,9 @@ TWO, FOUR = "2 workers on fake", "4 workers on fake"
     ],
 )
 def test_one_issue_for_each_benchmark_is_opened_updated_and_closed(
-    measured: Mapping[str, Any] | None, issues: Sequence[Issue], expected: object
+    tmp_path: Path, measured: Mapping[str, Any] | None, issues: Sequence[Issue], expected: object
 ) -> None:
-    actions = plan(measured, issues, "https://example.org/run")
+    actions = plan(read_again(tmp_path, measured), issues, "https://example.org/run")
 
     assert all(action.text.endswith("\n\nhttps://example.org/run") for action in actions)
     assert [(action.kind, action.benchmark, action.number) for action in actions] == expected
@@ -175,6 +178,11 @@ def reports(folder: Path, content: Mapping[str, Any]) -> Path:
     (folder / "reports/results/comparison.json").write_text(json.dumps(content))
     (folder / "reports/summary.md").write_text("## REGRESSION\n")
     return folder / "reports"
+
+
+def read_again(folder: Path, content: Mapping[str, Any] | None) -> Results | None:
+    """Return what is read of a run's reports; None of one that left none."""
+    return None if content is None else read_results(reports(folder, content))
 
 
 def follow(folder: Path, api: Api) -> int:
@@ -225,6 +233,15 @@ def test_a_github_that_fails_is_a_warning_and_turns_nothing_red(
 
     assert follow(reports(tmp_path, results(8.0)), api) == 0
     assert capsys.readouterr().out.startswith("::warning title=nightly issues::GET http")
+
+
+def test_a_github_that_answers_something_else_is_a_warning(
+    tmp_path: Path, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.issues = [{"message": "no issue"}]
+
+    assert follow(reports(tmp_path, results(8.0)), api) == 0
+    assert "no list of issues: " in capsys.readouterr().out
 
 
 def test_a_run_with_an_injected_slowdown_touches_no_issue(tmp_path: Path, api: Api) -> None:

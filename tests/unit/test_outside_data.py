@@ -16,20 +16,26 @@ from hypothesis import strategies as st
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.work import Spread
-from fixtures.errors import MissingResultError
+from fixtures.cli.nightly import annotate, plan, read_results
+from fixtures.cli.prerequisites import NOTES, Wish, install
+from fixtures.errors import InfraError, MissingResultError
 from fixtures.history.entry import Entry
 from fixtures.history.gate import judge
-from fixtures.history.store import ACCEPTED, History, series
+from fixtures.history.store import ACCEPTED, History, HistoryView, series
+from fixtures.report.history_table import tabulate_history
 from fixtures.report.markdown import make_markdown
 from fixtures.report.results import make_result_files
 from fixtures.report.terminal import comparison_block
+from fixtures.system.programs import parse_output
 from tests.unit.recorded import recorded_text
 from tests.unit.samples import entry, equal_samples
 from trainer.reading import BrokenResultError, parse_json, read_json
 
 SPREAD = Spread.load()
 RECORDED = json.loads(recorded_text())
-ENTRY = entry(counts=(2, 4)).section
+COMPARISON = make_result_files(summarise(Run.from_json(recorded_text()), SPREAD))["comparison.json"]
+ENTRY = json.loads(json.dumps(entry(counts=(2, 4)).section))
+ENTRY["compared"][0] |= {"against_all_cores": 0.98, "against_all_cores_interval": [0.95, 1.01]}
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -109,8 +115,43 @@ def test_a_damaged_entry_of_the_history_is_read_or_left_out(damage: tuple[list[i
     with suppress(BrokenResultError):
         read = Entry.from_section(parse_json(json.dumps(damaged(ENTRY, *damage))), "0001.json")
 
-        assert len(series([read], read.like)) == read.complete
+        rows = series([read], read.like)
+        assert len(rows) == read.complete
+        assert tabulate_history(HistoryView(tuple(rows), 0, 0, "", {}))
         judge(equal_samples(), read.sample)
+
+
+@settings(max_examples=100, deadline=None)
+@given(DAMAGE)
+def test_damaged_results_tell_the_nightly_what_was_measured_or_nothing(
+    tmp_path_factory: pytest.TempPathFactory, damage: tuple[list[int], str, Any]
+) -> None:
+    file = tmp_path_factory.mktemp("reports") / "results" / "comparison.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(damaged(COMPARISON, *damage)))
+
+    results = read_results(file.parents[1])
+
+    assert plan(results, [], "") is not None
+    assert annotate(1, results, {})
+
+
+@settings(max_examples=50, deadline=None)
+@given(DAMAGE)
+def test_damaged_notes_of_what_was_installed_are_read_or_to_be_removed(
+    tmp_path_factory: pytest.TempPathFactory, damage: tuple[list[int], str, Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / NOTES).write_text(json.dumps(damaged({"0" * 64: "kind 0.30.0 linux/amd64"}, *damage)))
+
+    with suppress(InfraError):
+        assert install(Wish((), folder, "linux/amd64"), {}, print) == []
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "Cannot connect to the Docker daemon"], ids=lambda text: text[:9])
+def test_what_a_program_prints_instead_of_json_is_in_the_error(text: str) -> None:
+    with pytest.raises(InfraError, match=r"`docker info` printed no JSON \(not JSON.*\): '.*'\. Run it by hand"):
+        parse_output("docker info", text)
 
 
 def test_an_entry_that_is_nested_too_deeply_costs_nobody_a_report(tmp_path: Path) -> None:
