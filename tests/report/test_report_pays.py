@@ -98,6 +98,12 @@ def test_what_was_not_measured_is_left_out_or_said_and_is_no_zero() -> None:
     assert describe_pays(summary(run(*timed(*FASTER), usable_cores=1))) == {}, "beside NOT APPLICABLE"
 
 
+def test_a_job_that_pays_at_once_needs_no_seconds_of_the_baseline() -> None:
+    early = run(*timed((10.0, 5.5), later=0.0))
+
+    assert "With Ray up, a job pays from the first epoch on. With" in said(early)
+
+
 def test_a_sweep_whose_workers_are_faster_one_after_the_other_is_said_to_be_so() -> None:
     crowded = [timing_round(number, 10.0, 5.0, 40.0) for number in (1, 2, 3)]
 
