@@ -52,15 +52,15 @@ def said(measured: Run) -> str:
     ("measured", "half"),
     [
         pytest.param(
-            LATE, "; a job of 1 epoch is not faster: it pays from 2.1 epochs on (1.9 to 2.3).", id="too short"
+            LATE, "; a job of 1 epoch is not faster: it pays from 2.06 epochs on (1.86 to 2.29).", id="too short"
         ),
-        pytest.param(SOON, "; a whole job pays from 0.2 epochs on (0.1 to 0.2).", id="long enough"),
+        pytest.param(SOON, "; a whole job pays from 0.16 epochs on (0.10 to 0.23).", id="long enough"),
         pytest.param(
             UNSURE, "; a job of 1 epoch is not faster: it may never pay on this machine, and not", id="unsure"
         ),
         pytest.param(SLOWER, "; a job of 1 epoch is not faster: it never pays on this machine.", id="never"),
         pytest.param(
-            run(*timed((10.0, 5.5))), "; a job of 1 epoch is not faster: it pays from 2.0 epochs on.", id="one"
+            run(*timed((10.0, 5.5))), "; a job of 1 epoch is not faster: it pays from 2.02 epochs on.", id="one"
         ),
     ],
 )
@@ -71,14 +71,14 @@ def test_the_first_sentence_says_from_which_length_on_a_whole_job_pays(measured:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "With Ray up, a job pays from 2.1 epochs on (1.9 to 2.3), which take the baseline 20.6 s to train.",
-        "With the cluster's start of 3.0 s, it pays from 2.7 epochs on (2.5 to 3.0), which take the baseline 27.3 s",
+        "With Ray up, a job pays from 2.06 epochs on (1.86 to 2.29), which take the baseline 20.6 s to train.",
+        "With the cluster's start of 3.0 s, it pays from 2.73 epochs on (2.48 to 3.03), which take the baseline 27.3 s",
         "With Ray up and against one process on both cores, it never pays on this machine.",
         "A job of 1 epoch costs these core-seconds: 41.5 with 2 workers, 16.0 with one process on one core, 22.0 with "
         "one process on both cores. The workers cost 2.59x what the baseline costs, and 1.11x for a long training.",
         "Many configurations of 1 epoch are trained faster 2 at a time, alone: 2 at a time takes 8.2 s for each, one "
         "after the other with 2 workers 20.7 s.",
-        "With a core for each that shares nothing: 4 workers 3.98x, pays from 1.2 epochs on; 8 workers",
+        "With a core for each that shares nothing: 4 workers 3.98x, pays from 1.23 epochs on; 8 workers",
         "Their jobs are taken to last as long outside training as those of 2 workers.",
     ],
 )
@@ -99,7 +99,7 @@ def test_what_was_not_measured_is_left_out_or_said_and_is_no_zero() -> None:
 
 
 def test_a_job_that_pays_at_once_needs_no_seconds_of_the_baseline() -> None:
-    early = run(*timed((10.0, 5.5), later=0.0))
+    early = run(*timed((10.0, 5.5), later=-0.1))
 
     assert "With Ray up, a job pays from the first epoch on. With" in said(early)
 
@@ -126,7 +126,7 @@ def test_the_table_has_each_worker_count() -> None:
     table = tabulate_pays(summary(run(*rounds, counts=(2, 4))))
 
     assert [row[:3] for row in table.rows] == [
-        ("2 workers", "from 2.0 epochs on", "2.0 to 2.0"),
+        ("2 workers", "from 2.00 epochs on", "2.00 to 2.00"),
         ("4 workers", "never", ""),
     ]
     assert table.columns[-1] == "cost of 1 epoch"
@@ -140,7 +140,7 @@ def test_the_plot_has_a_line_for_each_comparison_and_says_where_it_crosses() -> 
 
     assert {"2 workers, Ray up", "2 workers, with the cluster's start", "2 workers, against all cores"} <= texts
     assert len([group for group in root.iter("g") if group.get("class") == "data-job"]) == 3
-    assert "2 workers, Ray up, a job pays from 2.1 epochs on (1.9 to 2.3);" in (next(root.iter("desc")).text or "")
+    assert "2 workers, Ray up, a job pays from 2.06 epochs on (1.86 to 2.29);" in (next(root.iter("desc")).text or "")
 
 
 def test_several_worker_counts_have_a_line_each_and_nothing_timed_has_a_sentence() -> None:
@@ -156,5 +156,5 @@ def test_several_worker_counts_have_a_line_each_and_nothing_timed_has_a_sentence
 def test_a_verbose_block_has_the_sentences() -> None:
     verbose, plain = (re.sub(r"\s+", " ", comparison_block(summary(LATE), verbose=v)) for v in (True, False))
 
-    assert "2 workers: With the cluster's start of 3.0 s, it pays from 2.7 epochs on" in verbose
+    assert "2 workers: With the cluster's start of 3.0 s, it pays from 2.73 epochs on" in verbose
     assert "cluster's start" not in plain
