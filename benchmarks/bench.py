@@ -31,7 +31,7 @@ from benchmarks.rounds import GROUPS, SCRIPTS, WORKERS, Bench, Configuration, Ho
 from benchmarks.session import CPUS, ROOT, Session, Trials
 from benchmarks.table import render
 from benchmarks.targets import all_met, facts, judge, prove
-from fixtures.analysis.work import Spread
+from fixtures.analysis.spread import Spread
 from fixtures.clusters.contract import require_nothing_missing
 from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import BenchmarkError, InfraError

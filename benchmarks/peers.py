@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from benchmarks.rounds import KERAS_FIT, RAY_FIT, TF_KERAS_FIT, TORCH, TORCH_DDP, Bench, Configuration
 from benchmarks.targets import LEVEL, fastest, prove_variant, ratio
 from fixtures.analysis.speedup import Ratios
-from fixtures.analysis.work import Spread
+from fixtures.analysis.spread import Spread
 from fixtures.errors import UnequalWorkError
 
 BASELINE = Configuration("baseline")

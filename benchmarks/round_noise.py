@@ -21,8 +21,8 @@ from typing import Any
 
 from fixtures.analysis.judgement import Metric
 from fixtures.analysis.measurement import Run
+from fixtures.analysis.spread import Spread
 from fixtures.analysis.summary import summarise
-from fixtures.analysis.work import Spread
 from fixtures.errors import BenchmarkError, MissingResultError, UsageError
 from fixtures.history.entry import Commit, Entry
 from fixtures.history.replay import FILE, METRICS, deviation

@@ -15,7 +15,7 @@ from benchmarks.targets import prove
 from benchmarks.variants import common
 from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.plan import max_repeats
-from fixtures.analysis.work import Spread
+from fixtures.analysis.spread import Spread
 from fixtures.clusters.contract import Cluster, Provider
 from fixtures.errors import InfraError, MissingResultError
 from fixtures.measure.display import Display

@@ -10,7 +10,8 @@ from statistics import fmean
 from benchmarks.rounds import BATCH, KERAS_FIT, LARGER_BATCHES, VARIANTS, WORKERS, Bench, Configuration, VariantTrial
 from fixtures.analysis.measurement import Measurement
 from fixtures.analysis.speedup import Ceiling, Interval, Ratios, Share, Speedup, geometric_mean, mean_interval
-from fixtures.analysis.work import Spread, prove_alone, prove_same_work
+from fixtures.analysis.spread import Spread
+from fixtures.analysis.work import prove_alone, prove_same_work
 from fixtures.errors import MissingResultError, UnequalWorkError
 from trainer import schedule
 

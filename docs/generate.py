@@ -20,6 +20,7 @@ from fixtures.settings.settings import ALL_OPTIONS, OPTIONS  # noqa: E402
 from tests.faults.embedded import EMBEDDED  # noqa: E402
 from tests.faults.on_kubernetes import ON_KUBERNETES  # noqa: E402
 from tests.faults.record import read_rows, tabulate_faults, tabulate_kills  # noqa: E402
+from trainer.workloads.facts import BUILT_IN  # noqa: E402
 
 DOCS = ROOT / "docs"
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -76,6 +77,12 @@ def _summary(file: Path) -> str:
     return lines[0].replace("|", "\\|") if lines else ""
 
 
+def trainings() -> str:
+    """Return one row for each built-in training."""
+    rows = [f"| `{name}` | {training.about} | {training.data} |" for name, training in BUILT_IN.items()]
+    return "\n".join(["| `--workload` | what it is | data |", "|---|---|---|", *rows, ""])
+
+
 def options_table(options: Iterable[Option]) -> str:
     """Return a table of options: the flag, its default, what it does, and its other names."""
     rows = [_option_row(option) for option in options]
@@ -104,6 +111,8 @@ def faults_on_kubernetes() -> str:
 
 MONITORING = ("monitoring", "grafana_password", "grafana_port", "prometheus_image", "grafana_image")
 PARTS: Mapping[str, Callable[[], str]] = {
+    "trainings": trainings,
+    "my-net": lambda: f"```python\n{(DOCS / 'my_net.py').read_text(encoding='utf-8')}```\n",
     "modules": modules,
     "packages": packages,
     "options": lambda: options_table(OPTIONS),

@@ -11,6 +11,8 @@ from trainer.reading import BrokenResultError, Count, SecondsSpent, UnixTime, Wh
 MARKER = "TRIAL-RESULT"
 DAMAGED_DATA = 3
 """Exit code of the trainer when MNIST is missing or damaged, which is the machine's fault and not the training's."""
+INVALID_WORKLOAD = 2
+"""Likewise when a user's training or data cannot be measured; argparse's code for what a user can mend."""
 
 
 class DamagedLogError(BrokenResultError):
@@ -28,8 +30,8 @@ class EpochRecord:
         loss: mean over the rank's images.
         first_losses: the rank's share of the global loss in each of the first updates.
         seconds: training-loop clock of this rank.
-        weights: SHA-256 of the weights, taken as soon as the last update was done.
-        accuracy: on the 10,000 test images; rank 0 evaluates, the others have None.
+        weights: SHA-256 of the weights and of what else changed, taken as soon as the last update was done.
+        accuracy: mean score of all test samples; rank 0 evaluates, the others have None.
     """
 
     updates: Count
@@ -44,7 +46,7 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Probe:
-    """Random projections of the first gradient and of the weights' change over twenty plain SGD updates."""
+    """Sketches of the first gradient and of the weights' change over some plain SGD updates, by tensor."""
 
     gradient: tuple[tuple[float, ...], ...]
     weights: tuple[tuple[float, ...], ...]
@@ -99,6 +101,13 @@ class RankRecord:
         kernel: release of the operating system's kernel; empty when it did not say.
         calibration_seconds: of a fixed computation, right before training; None when it was not made.
         slowdown: share by which each step was delayed on purpose; 0 for a rank that was left alone.
+        workload: SHA-256 of the training's file; "built-in" for the CNN.
+        data: digest of the arrays that it trained on.
+        start: SHA-256 of the initial weights and state.
+        optimizer: with its settings.
+        batch_norm: over which samples a BatchNorm takes its statistics; empty where there is none.
+        libraries: Keras' version and settings; empty where it is not loaded.
+        tensors: names of the tensors in the probe's order.
     """
 
     rank: Count
@@ -117,6 +126,13 @@ class RankRecord:
     kernel: str = ""
     calibration_seconds: SecondsSpent | None = None
     slowdown: float = 0.0
+    workload: str = ""
+    data: str = ""
+    start: str = ""
+    optimizer: str = ""
+    batch_norm: str = ""
+    libraries: str = ""
+    tensors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.analysis.measurement import Failure
+from fixtures.analysis.spread import Spread
 from fixtures.analysis.summary import Summary, summarise
-from fixtures.analysis.work import Spread
 from fixtures.errors import MissingResultError
 from fixtures.report.frame import CHARACTERS, LINES, frame, make_evidence_row, mark, replace_marked
 from fixtures.report.markdown import make_markdown

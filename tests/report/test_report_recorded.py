@@ -8,9 +8,9 @@ import pytest
 
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.scaling import Scaling
+from fixtures.analysis.spread import Spread
 from fixtures.analysis.summary import Summary, summarise
 from fixtures.analysis.verdict import Outcome
-from fixtures.analysis.work import Spread
 from fixtures.history.regression import FOLDER, RunHistory
 from fixtures.history.store import History
 from fixtures.report.__main__ import main

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from fixtures.analysis.plan import TrialSpec
-from fixtures.analysis.work import Spread, prove_same_work
+from fixtures.analysis.spread import Spread
+from fixtures.analysis.work import prove_same_work
 from fixtures.errors import UnequalWorkError
 from fixtures.system.ports import free_addresses
 from tests.training import one_rank

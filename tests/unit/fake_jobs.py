@@ -13,6 +13,9 @@ from fixtures.measure import trials
 from fixtures.measure.display import Display
 from fixtures.measure.experiment import Experiment
 from fixtures.measure.jobs import FinishedJob, JobsClient
+from fixtures.measure.packages import Package
+from fixtures.measure.trials import CNN
+from fixtures.measure.workloads import Prepared
 from fixtures.settings.settings import Settings
 from fixtures.system.noise import Noise
 from tests.contract.fake import FakeProvider
@@ -52,7 +55,12 @@ class FakeJobs(JobsClient):
     expected: list[float | None] = field(default_factory=list)
 
     def submit(
-        self, entrypoint: Sequence[str], cpus: float = 0, env: Mapping[str, str] | None = None, resource: str = ""
+        self,
+        entrypoint: Sequence[str],
+        cpus: float = 0,
+        env: Mapping[str, str] | None = None,
+        resource: str = "",
+        package: Package | None = None,
     ) -> str:
         assert list(entrypoint[:3]) == ["python", "-m", "trainer"]
         options = trainer.parse(entrypoint[3:])
@@ -121,6 +129,7 @@ def experiment(
     all_cores: Mapping[int, Place] | None = None,
     provider: FakeProvider | None = None,
     lines: list[str] | None = None,
+    training: Prepared = CNN,
 ) -> Experiment:
     settings = replace(settings, workers=counts)
     provider = provider or FakeProvider(max(counts), settings.cpus_per_worker)
@@ -132,7 +141,17 @@ def experiment(
     write: Callable[[str], None] = (lambda text: None) if lines is None else lines.append
     display = Display(write, live=False, clock=lambda: jobs.now)
     return Experiment(
-        settings, counts, provider, cluster, facts, jobs, display, SPREAD, cluster_seconds=3.0, clock=lambda: jobs.now
+        settings,
+        counts,
+        provider,
+        cluster,
+        facts,
+        jobs,
+        display,
+        SPREAD,
+        cluster_seconds=3.0,
+        training=training,
+        clock=lambda: jobs.now,
     )
 
 

@@ -5,14 +5,19 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fixtures.cli import main as command
 from fixtures.clusters.contract import Problem
+from fixtures.measure.workloads import Prepared
 from fixtures.settings.settings import ALL_OPTIONS, build
 from fixtures.system.paths import ROOT
 from tests.unit.desk import WHOLE, Desk, fail
+from trainer.workloads.facts import BUILT_IN, CNN_MNIST
 
 Say = pytest.CaptureFixture[str]
 
@@ -37,6 +42,57 @@ def test_the_examples_of_the_help_are_accepted(desk: Desk, example: str) -> None
 
     values = {option.dest: getattr(given, option.dest) for option in ALL_OPTIONS}
     assert build(values, {}, command.read_ini(desk.root)).cluster
+
+
+def test_a_new_training_is_written_once_and_can_be_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Say
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert command.main(["workload", "new", "my net.py"], {}) == 0
+    assert command.main(["workload", "new", "my net.py"], {}) == 4
+    assert command.main(["workload", "new", "my_net"], {}) == 4
+
+    said = capsys.readouterr()
+    assert said.out == "my net.py is written; next: python -m fixtures workload check 'my net.py'\n"
+    assert "'my net.py': expected a file that does not exist yet; nothing was written." in said.err
+    assert "'my_net': expected the name of a new Python file such as my_net.py." in said.err
+    assert build({"workload": "my net.py"}, {}).epochs == 3
+
+
+def test_the_built_in_trainings_are_listed_with_their_data(capsys: Say) -> None:
+    assert command.main(["workload", "list"], {}) == 0
+
+    listed = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert listed == [[name, training.data] for name, training in BUILT_IN.items()]
+
+
+def test_a_training_is_checked_for_the_worker_counts_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Say
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_net.py").touch()
+    facts = replace(CNN_MNIST, name="my_net", split={"2": 4e-16, "4": 5e-16}, notes=("a note",))
+    monkeypatch.setattr("fixtures.cli.workload.prepared", lambda *_: nullcontext(Prepared(facts)))
+
+    assert command.main(["workload", "check", "my_net.py", "--workers=2,4"], {}) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "4 workers  the gradients of their shares add up to the batch's, off by 5e-16" in lines
+    assert lines[-1] == "2 and 4 workers would do the same work as one process."
+
+
+@pytest.mark.parametrize(
+    "words", [("check",), ("new",), ("check", "no_net.py"), ("check", "my_net"), ("delete", "x.py")]
+)
+def test_an_action_without_a_training_is_refused(words: tuple[str, ...], capsys: Say) -> None:
+    try:
+        code: object = command.main(["workload", *words], {})
+    except SystemExit as ended:
+        code = ended.code
+
+    assert code == 4
+    assert capsys.readouterr().err.startswith("ERROR: ")
 
 
 def test_run_measures_on_the_cluster_that_is_up_and_keeps_it_unless_asked_otherwise(desk: Desk) -> None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.analysis.work import SPREAD as RECORDED
-from fixtures.analysis.work import Spread, prove_same_work
+from fixtures.analysis.spread import RECORDED, Spread
+from fixtures.analysis.work import prove_same_work
 from tests.unit.trials import SPREAD, coverage, probe, result, scaled, spec, with_all_ranks, with_epoch
 
 TWO = spec(2)

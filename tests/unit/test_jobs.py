@@ -12,6 +12,7 @@ import pytest
 
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import FinishedJob, JobsClient, Timeouts
+from fixtures.measure.packages import Package
 from fixtures.system.text import plain
 from tests.stand_ins.http_server import answering
 
@@ -42,6 +43,7 @@ class Dashboard:
     stopped: Answer = (200, {"stopped": True})
     asked: list[tuple[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    packages: dict[str, bytes] = field(default_factory=dict)
     delay: float = 0.0
     address: str = ""
 
@@ -59,6 +61,13 @@ class Dashboard:
             return _next(self.submits) if self.submits else (200, {"submission_id": body["submission_id"]})
         return _next(self.logs if path.endswith("/logs") else self.statuses)
 
+    def keep(self, method: str, path: str, sent: bytes) -> Answer:
+        """As Ray 2.60: 200 and nothing for a package that is there, 404 for another, and what is put is kept."""
+        self.asked.append((method, path))
+        if method == "PUT":
+            self.packages[path] = sent
+        return (200, "") if path in self.packages else (404, "Package gcs://... does not exist")
+
     def count(self, method: str, end: str) -> int:
         return sum(asked == method and path.endswith(end) for asked, path in self.asked)
 
@@ -72,8 +81,11 @@ def dashboard() -> Iterator[Dashboard]:
     state = Dashboard()
 
     def answer(call: BaseHTTPRequestHandler) -> tuple[int, bytes]:
-        body = json.loads(call.rfile.read(int(call.headers.get("Content-Length") or 0)) or b"{}")
-        code, value = state.answer(call.command, call.path, body)
+        sent = call.rfile.read(int(call.headers.get("Content-Length") or 0))
+        if "/packages/" in call.path:
+            code, value = state.keep(call.command, call.path, sent)
+        else:
+            code, value = state.answer(call.command, call.path, json.loads(sent or b"{}"))
         time.sleep(state.delay)
         if call.headers.get("Authorization") != f"Bearer {TOKEN}":
             code, value = 401, "Unauthorized: Missing authentication token"
@@ -102,6 +114,23 @@ def follow(jobs: JobsClient, **options: Any) -> FinishedJob:
 
 def logs(*texts: str) -> list[Answer]:
     return [(200, {"logs": text}) for text in texts]
+
+
+def test_a_jobs_files_are_sent_before_it_unless_the_cluster_has_them(dashboard: Dashboard, jobs: JobsClient) -> None:
+    package = Package.of_content(b"a zip")
+
+    for _ in range(2):
+        jobs.submit(["python"], package=package)
+
+    assert dashboard.packages == {f"/api/packages/gcs/{package.name}": b"a zip"}
+    assert dashboard.count("PUT", ".zip") == 1
+    assert [body["runtime_env"] for body in dashboard.bodies] == [{"working_dir": f"gcs://{package.name}"}] * 2
+
+
+def test_files_that_cannot_be_sent_are_said_so(dashboard: Dashboard) -> None:
+    said = pytest.raises(InfraError, match=r"files could not be sent: .* says: HTTP 401")
+    with JobsClient(dashboard.address, "another", HASTE) as jobs, said:
+        jobs.submit(["python"], package=Package.of_content(b"a zip"))
 
 
 def test_a_command_is_quoted_and_has_an_id_of_ours_and_no_cpus_unless_asked(

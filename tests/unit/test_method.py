@@ -7,8 +7,8 @@ from statistics import correlation, fmean, stdev
 import pytest
 from scipy.special import stdtrit
 
+from fixtures.analysis.spread import Spread
 from fixtures.analysis.summary import summarise
-from fixtures.analysis.work import Spread
 from fixtures.history import gate, sample
 from fixtures.history.replay import Recorded
 from fixtures.history.sample import Estimate

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.analysis.measurement import Run
+from fixtures.analysis.spread import Spread
 from fixtures.analysis.summary import summarise
-from fixtures.analysis.work import Spread
 from fixtures.cli.nightly import annotate, plan, read_results
 from fixtures.cli.prerequisites import NOTES, Wish, install
 from fixtures.errors import InfraError, MissingResultError

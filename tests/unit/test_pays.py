@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fixtures.analysis.measurement import Run
 from fixtures.analysis.pays import BreakEven, Jobs, Pays, fieller_interval
+from fixtures.analysis.spread import Spread
 from fixtures.analysis.summary import summarise
-from fixtures.analysis.work import Spread
 from tests.unit.recorded import recorded, recorded_night
 from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round
 

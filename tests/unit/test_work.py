@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.analysis.plan import TrialSpec
-from fixtures.analysis.work import TENSORS, prove_alone, prove_same_work, require_accuracy
+from fixtures.analysis.work import prove_alone, prove_same_work, require_accuracy
 from fixtures.errors import MissingResultError, UnequalWorkError
 from fixtures.system.text import count
 from tests.unit.trials import (
@@ -26,6 +26,7 @@ from tests.unit.trials import (
 )
 from trainer import schedule
 from trainer.result import Probe, TrialResult
+from trainer.workloads.facts import CNN_MNIST
 
 TWO = spec(2)
 BASELINE, HONEST = result(spec(0)), result(TWO)
@@ -237,7 +238,7 @@ def test_a_probe_that_is_absent_or_incomplete_is_a_missing_figure(given: Probe |
 
 def test_a_probe_with_fewer_projections_is_a_missing_figure_and_one_without_any_proves_nothing() -> None:
     short = replace(probe(1), gradient=tuple(row[:3] for row in probe(1).gradient))
-    nothing = Probe(*(tuple(() for _ in TENSORS) for _ in range(2)))
+    nothing = Probe(*(tuple(() for _ in CNN_MNIST.tensors) for _ in range(2)))
 
     missing("Rank 1 reported 3 of 6 projections of conv1", with_rank(HONEST, 1, probe=short))
     unequal(".", with_all_ranks(HONEST, probe=nothing), with_all_ranks(BASELINE, probe=nothing))

@@ -12,11 +12,12 @@ from fixtures.analysis.links import Link
 from fixtures.analysis.measurement import ClusterFacts, Failure, Measurement, Run
 from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.scaling import Compute, ScalingModel
-from fixtures.analysis.work import TENSORS, Spread
+from fixtures.analysis.spread import Spread
 from fixtures.settings.settings import Settings
 from fixtures.system.noise import Noise
 from trainer import schedule
 from trainer.result import ComputeResources, EpochRecord, Hardware, Probe, RankRecord, TrialResult
+from trainer.workloads.facts import CNN_MNIST
 
 BATCH = 6000
 UPDATES = 10
@@ -52,7 +53,9 @@ def coverage(seed: int, epoch: int, rank: int, world_size: int) -> str:
 def probe(seed: int) -> Probe:
     """Projections of the gradient and of the weights' change, equal on every rank but for rounding."""
     noise = random.Random(seed)
-    gradient, weights = (tuple(tuple(noise.gauss(0, 0.01) for _ in range(6)) for _ in TENSORS) for _ in range(2))
+    gradient, weights = (
+        tuple(tuple(noise.gauss(0, 0.01) for _ in range(6)) for _ in CNN_MNIST.tensors) for _ in range(2)
+    )
     return Probe(gradient, weights)
 
 
