@@ -60,7 +60,9 @@ def stopped(who: str, process: str, moment: str, name: str) -> Fault:
 
 def told(number: signal.Signals, moment: str, code: int, says: str) -> Fault:
     """Make the fault that pytest gets a signal."""
-    return Fault(f"{number.name} to pytest {WHEN[moment]}", says, code=code, moment=moment, inject=tell(number))
+    verdict = "none" if moment == STARTING else "INFRA"  # nothing is reported of what has not begun to measure
+    name = f"{number.name} to pytest {WHEN[moment]}"
+    return Fault(name, says, verdict=verdict, code=code, moment=moment, inject=tell(number))
 
 
 def remove_mnist(setting: Setting) -> None:
