@@ -34,6 +34,7 @@ from tests.report.test_reporting import (
 from tests.unit.trials import run
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def with_signals(conftest: str) -> str:
@@ -48,12 +49,6 @@ STOPPED = NO_START.replace(FAILS, 'pytest.exit("terminated by SIGTERM", returnco
 """A run that a signal ends while its cluster starts."""
 MEASURED = STOPPED.replace("pytest.exit(", "pytestconfig.stash[SUMMARY] = summarise(RUN, SPREAD); pytest.exit(")
 """A run that a signal ends later."""
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take half a second a run."""
-    monkeypatch.setattr("fixtures.report.page.SECTIONS", ())
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from tests.report.test_reporting import CONFTEST, FAST, FILES, LOST, left, repla
 from tests.unit.trials import run
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 WHOLE = with_signals(CONFTEST)
 XDIST = "\ndef pytest_configure(config):\n    config.workerinput, config.workeroutput = {}, {}\n"
@@ -60,12 +61,6 @@ def pytest_runtest_protocol(item):
     return result
 """
 """What pytest-timeout asks of others."""
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take half a second a run."""
-    monkeypatch.setattr("fixtures.report.page.SECTIONS", ())
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from fixtures.report.page import SECTIONS
 from tests.unit.trials import SETTINGS, measurement, run, slowed, spec, timing_round
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 E2E = Path(__file__).parents[1] / "e2e" / "test_e2e.py"
 CONFTEST = """
@@ -80,12 +81,6 @@ FILES = {
 }
 UNUSED = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # the latter is a second of imports each time
 HISTORY = {name for name in FILES if name.startswith("history/")}
-
-
-@pytest.fixture(autouse=True)
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plots take half a second a run; the tests of the page draw them (test_report_page)."""
-    monkeypatch.setattr("fixtures.report.page.SECTIONS", ())
 
 
 def write_tests(pytester: pytest.Pytester, measured: Run, conftest: str) -> None:

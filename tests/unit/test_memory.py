@@ -7,38 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.test_ring import on_every_rank, vector
-from trainer import memory, ring
-from trainer.memory import ALIGNMENT, Memory
-from trainer.ring import LostRankError, Ring
-
-
-@pytest.fixture(autouse=True)
-def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ring, "RETRY_SECONDS", 0.002)
-
-
-def joined(own: Ring, folder: Path, slot_bytes: int = 1 << 16) -> Memory:
-    found = memory.shared(own, slot_bytes, folder)
-    assert found is not None
-    return found
-
-
-@pytest.mark.parametrize("world_size", [2, 3, 4])
-@pytest.mark.parametrize("size", [1, 1001])
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_every_rank_gets_the_sum_with_the_same_bits(world_size: int, size: int, kind: Any, tmp_path: Path) -> None:
-    sums = on_every_rank(world_size, lambda own: joined(own, tmp_path).all_reduce(vector(own.rank, size, kind)))
-
-    expected = sum(vector(rank, size, np.float64) for rank in range(world_size))
-    assert {total.tobytes() for total in sums} == {sums[0].tobytes()}
-    assert sums[0].dtype == kind
-    np.testing.assert_allclose(sums[0], expected, rtol=1e-5, atol=1e-6)
+from tests.unit.test_ring import join_memory, on_every_rank, vector
+from trainer import memory
+from trainer.memory import ALIGNMENT
+from trainer.ring import Ring
 
 
 def test_many_sums_in_a_row_are_each_of_their_own_vectors(tmp_path: Path) -> None:
     def many(own: Ring) -> list[float]:
-        shared = joined(own, tmp_path)
+        shared = join_memory(own, tmp_path)
         return [float(shared.all_reduce(np.full(500, own.rank + 10 * turn, np.float32)).max()) for turn in range(200)]
 
     for sums in on_every_rank(3, many):
@@ -47,7 +24,7 @@ def test_many_sums_in_a_row_are_each_of_their_own_vectors(tmp_path: Path) -> Non
 
 def test_the_argument_is_left_alone_and_a_sum_stays_what_it_is(tmp_path: Path) -> None:
     def twice(own: Ring) -> tuple[bool, bool]:
-        shared, given = joined(own, tmp_path), vector(own.rank, 50)
+        shared, given = join_memory(own, tmp_path), vector(own.rank, 50)
         before = given.copy()
         first = shared.all_reduce(given)
         kept = first.copy()
@@ -59,14 +36,14 @@ def test_the_argument_is_left_alone_and_a_sum_stays_what_it_is(tmp_path: Path) -
 
 
 def test_a_sum_lies_where_tensorflow_takes_it_without_a_copy(tmp_path: Path) -> None:
-    starts = on_every_rank(2, lambda own: joined(own, tmp_path).all_reduce(vector(own.rank, 77)).ctypes.data)
+    starts = on_every_rank(2, lambda own: join_memory(own, tmp_path).all_reduce(vector(own.rank, 77)).ctypes.data)
 
     assert [start % ALIGNMENT for start in starts] == [0, 0]
 
 
 def test_a_vector_larger_than_a_slot_is_refused(tmp_path: Path) -> None:
     def too_large(own: Ring) -> None:
-        shared = joined(own, tmp_path, slot_bytes=64)
+        shared = join_memory(own, tmp_path, slot_bytes=64)
         with pytest.raises(ValueError, match="could not broadcast"):
             shared.all_reduce(vector(own.rank, 100))
 
@@ -99,15 +76,3 @@ def test_what_cannot_be_shared_means_no_shared_memory(
     monkeypatch.setattr(module, name, replacement)
     assert on_every_rank(3, lambda own: memory.shared(own, 64, tmp_path)) == [None] * 3
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_rank_that_dies_is_noticed(tmp_path: Path) -> None:
-    def work(own: Ring) -> str:
-        shared = joined(own, tmp_path)
-        if own.rank == 1:
-            return "died"
-        with pytest.raises(LostRankError) as lost:
-            shared.all_reduce(vector(own.rank, 100))
-        return str(lost.value)
-
-    assert "rank 0: lost rank 1" in on_every_rank(2, work)[0]

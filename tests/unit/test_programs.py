@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.cli.prerequisites import VERSION, parse_wish
+from fixtures.cli.prerequisites import parse_wish
 from fixtures.cli.releases import OLDEST, PLATFORMS, find_platform, is_new_enough, parse_version, read_pins
 from fixtures.errors import UsageError
 from fixtures.settings.kubernetes import MINIKUBE_KUBERNETES
+from fixtures.system.programs import VERSION
 
 PINS = read_pins()
 

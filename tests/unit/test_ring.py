@@ -1,10 +1,11 @@
-"""The ring all-reduce: threads of this process as ranks, on loopback."""
+"""The ring all-reduce, and what it has in common with that of shared memory: threads of this process as ranks."""
 
 import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fixtures.system.ports import free_addresses
-from trainer import ring
+from trainer import memory, ring
+from trainer.memory import Memory
 from trainer.ring import LostRankError, Ring, said
 
 T = TypeVar("T")
@@ -45,11 +47,25 @@ def vector(rank: int, size: int, kind: Any = np.float32) -> NDArray[np.floating[
     return values
 
 
+def join_memory(own: Ring, folder: Path, slot_bytes: int = 1 << 16) -> Memory:
+    shared = memory.shared(own, slot_bytes, folder)
+    assert shared is not None
+    return shared
+
+
+JOIN: tuple[Callable[[Ring, Path], Ring | Memory], ...] = (lambda own, folder: own, join_memory)
+"""What adds the ranks' vectors: the ring itself, or memory that its ranks share."""
+BOTH = pytest.mark.parametrize("join", JOIN, ids=["ring", "memory"])
+
+
+@BOTH
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 @pytest.mark.parametrize("size", [1, 3, 1001])  # shorter than the ranks are many, and not divisible
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_every_rank_gets_the_sum_with_the_same_bits(world_size: int, size: int, kind: Any) -> None:
-    sums = on_every_rank(world_size, lambda own: own.all_reduce(vector(own.rank, size, kind)))
+def test_every_rank_gets_the_sum_with_the_same_bits(
+    tmp_path: Path, join: Callable[[Ring, Path], Ring | Memory], world_size: int, size: int, kind: Any
+) -> None:
+    sums = on_every_rank(world_size, lambda own: join(own, tmp_path).all_reduce(vector(own.rank, size, kind)))
 
     expected = sum(vector(rank, size, np.float64) for rank in range(world_size))
     assert {total.tobytes() for total in sums} == {sums[0].tobytes()}
@@ -94,12 +110,14 @@ def test_nobody_leaves_a_barrier_before_the_last_has_come() -> None:
     assert min(left for _, left in times) >= max(came for came, _ in times)
 
 
-def test_a_rank_that_dies_is_noticed_by_its_neighbour_at_once() -> None:
+@BOTH
+def test_a_rank_that_dies_is_noticed_at_once(tmp_path: Path, join: Callable[[Ring, Path], Ring | Memory]) -> None:
     def work(own: Ring) -> str:
+        joined = join(own, tmp_path)
         if own.rank == 1:
             return "died"
         with pytest.raises(LostRankError) as lost:
-            own.all_reduce(vector(own.rank, 1_000_000))
+            joined.all_reduce(vector(own.rank, 10_000))
         return str(lost.value)
 
     assert "rank 0: lost rank 1" in on_every_rank(2, work)[0]
