@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fixtures.clusters.contract import Report, Status
+from fixtures.clusters.kubernetes import provider
 from fixtures.clusters.kubernetes.access.api import MANAGER, Api
 from fixtures.clusters.kubernetes.engines.context import ContextEngine
 from fixtures.clusters.kubernetes.image.distribution import ImageDistribution
@@ -71,7 +72,6 @@ class Scene:
         self.provider = KubernetesProvider(
             self.engine, supply, Plan(namespace=SPACE, workers=2, cpus=1), {}, cache=folder / "cache"
         )
-        self.provider._helm = FakeHelm(fake)
         self.said: list[str] = []
 
     def put(self, kind: str, name: str, *, ours: bool, version: str = "v1", **body: Any) -> None:
@@ -93,8 +93,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     with FakeKubernetes() as fake:
+        monkeypatch.setattr(provider, "Tool", lambda name, environ: FakeHelm(fake))
         yield Scene(fake, tmp_path)
 
 
@@ -194,20 +195,6 @@ def test_what_another_run_uses_is_not_claimed_and_stays_also_at_the_end(scene: S
 
     assert not [each for each in scene.changed()[before:] if each.startswith(("DELETE", "PATCH", "POST"))]
     theirs.give_up()
-
-
-def test_what_this_process_made_in_a_cluster_that_was_there_is_taken_back(scene: Scene) -> None:
-    scene.put("Namespace", SPACE, ours=True)
-    scene.put("Secret", "e2e", ours=True, data={})
-    scene.provider._up = scene.provider._connect()  # as `up` begins, without a RayCluster that it found
-
-    scene.provider.give_back()
-
-    assert SPACE not in scene.names("Namespace")
-    assert scene.engine.done == ["given back"]
-    scene.engine.inherited = False  # what this process made as a whole is removed as a whole
-    scene.provider.give_back()
-    assert scene.engine.done == ["given back", "down"]
 
 
 def test_the_namespace_is_ours_once_it_was_made_and_a_raycluster_of_others_in_it_is_not(scene: Scene) -> None:

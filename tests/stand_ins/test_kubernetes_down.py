@@ -203,6 +203,15 @@ def test_a_start_that_is_cut_off_where_ray_was_kept_takes_nothing_away(world: Wo
     assert world.steps[-3:] == ["stop image", "delete Lease", "give cluster back"]
 
 
+def test_a_cluster_that_this_process_made_is_removed_and_not_given_back(world: World) -> None:
+    provider = world.up()
+
+    provider.give_back()
+
+    assert world.steps[-1] == "remove cluster"
+    assert "give cluster back" not in world.steps
+
+
 def test_what_one_process_kept_another_claims_and_removes(world: World) -> None:
     before = world.server.everything()
     first = world.up(owned=False)
