@@ -35,6 +35,7 @@ from fixtures.system.ports import free_addresses  # noqa: E402
 from fixtures.system.resources import cpu_model  # noqa: E402
 from trainer.memory import FEW_RANKS, shared  # noqa: E402
 from trainer.ring import Ring  # noqa: E402
+from trainer.workloads.facts import CNN_MNIST  # noqa: E402
 
 CORES = sorted(os.sched_getaffinity(0))
 REPEATS = 5
@@ -59,7 +60,9 @@ def compute_points() -> list[ComputePoint]:
     os.sched_setaffinity(0, CORES[:1])
     from trainer import data, training  # noqa: PLC0415 - seconds of TensorFlow
     from trainer.collective import Alone, OwnCollective  # noqa: PLC0415
+    from trainer.loop import Loop  # noqa: PLC0415
     from trainer.work import Work  # noqa: PLC0415
+    from trainer.workloads.cnn import Cnn  # noqa: PLC0415
 
     training.configure_threads(1)
     mnist = data.load(ROOT / "image" / "data" / "mnist.npz")
@@ -68,7 +71,7 @@ def compute_points() -> list[ComputePoint]:
         work = Work(1, 1, batch, 1, data="", collective="ring", probe=False, evaluate=False)
         # A ring of one: only the call.
         collective = OwnCollective(Ring(0, free_addresses(1)), None) if calls else Alone()
-        loop = training._Loop(work, mnist, slice(0, share), collective)
+        loop = Loop(Cnn(work.seed), mnist, work, slice(0, share), collective)
         loop.build()
         seconds = median(update_seconds(loop) for _ in range(REPEATS))
         collective.close()
@@ -80,13 +83,13 @@ def compute_points() -> list[ComputePoint]:
 
 def update_seconds(loop: Any) -> float:
     """Mean over as many updates as fill TRAINED_SECONDS, at least 4 and at most an epoch."""
-    batches = loop._batches(0)
+    batches = loop.batches(0)
     began = time.perf_counter()
-    loop._epoch(batches[:4])[0].numpy()
+    loop.run(batches[:4])[0].numpy()
     updates = int(TRAINED_SECONDS / (time.perf_counter() - began) * 4)
     updates = min(max(4, updates), len(batches))
     began = time.perf_counter()
-    loop._epoch(batches[:updates])[0].numpy()  # the losses: waits for the last update
+    loop.run(batches[:updates])[0].numpy()  # the losses: waits for the last update
     return (time.perf_counter() - began) / updates
 
 
@@ -229,13 +232,11 @@ def main() -> None:
     facts, jobs = machine(), overhead(options.results)
     links = {"memory": one_host(SharedMemory, "memory"), "loopback": one_host(Link, "ring"), "veth": veth()}
     points = compute_points()
-    from trainer.model import PARAMETERS  # noqa: PLC0415 - loads TensorFlow
-
     fit = Compute.fit(points)
     recorded = {
         "command": "python benchmarks/scaling.py",
         "machine": facts,
-        "gradient_bytes": PARAMETERS * 4,
+        "gradient_bytes": sum(CNN_MNIST.sizes) * 4,
         "compute": {"fit": asdict(fit), **beside(fit, points)},
         "links": links,
         "overhead": jobs,

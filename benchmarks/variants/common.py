@@ -1,6 +1,6 @@
 """What the variants and peers share: options, the network, one update, and the line that they hand back.
 
-Nothing here comes from trainer.model or trainer.training: a variant is what somebody would write who has
+Nothing here comes from trainer.workloads or trainer.training: a variant is what somebody would write who has
 not seen them. At import this needs the standard library alone, since the bench reads the results.
 """
 
@@ -198,13 +198,13 @@ def run(variant: str, train: Train, options: Options) -> VariantResult:
     tf.config.threading.set_inter_op_parallelism_threads(1)
     mnist = load(options)
     keras.utils.set_random_seed(options.seed)
-    timed, learner = train(keras, scaled(mnist.train_images), mnist.train_labels, options)
+    timed, learner = train(keras, scaled(mnist.x_train), mnist.y_train, options)
     accuracy = None
     if options.evaluate:
         model = network(keras)
         model.set_weights(learner.model.get_weights())
-        scores = [model(batch, training=False).numpy() for batch in tf.split(scaled(mnist.test_images), 10)]
-        accuracy = share_of_hits(scores, mnist.test_labels)
+        scores = [model(batch, training=False).numpy() for batch in tf.split(scaled(mnist.x_test), 10)]
+        accuracy = share_of_hits(scores, mnist.y_test)
     return describe(
         variant,
         options,

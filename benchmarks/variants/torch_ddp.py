@@ -49,8 +49,8 @@ def run(options: Options, rank: int = 0, world_size: int = 1) -> VariantResult:
     torch.set_num_interop_threads(1)
     torch.manual_seed(options.seed)
     mnist = load(options)
-    images = torch.from_numpy(scaled(mnist.train_images)).permute(0, 3, 1, 2).contiguous(memory_format=LAYOUT)
-    labels = torch.from_numpy(mnist.train_labels).long()
+    images = torch.from_numpy(scaled(mnist.x_train)).permute(0, 3, 1, 2).contiguous(memory_format=LAYOUT)
+    labels = torch.from_numpy(mnist.y_train).long()
     model: Any = network().to(memory_format=LAYOUT)
     if world_size > 1:
         from ray.train.torch import prepare_model  # noqa: PLC0415 - one process needs no Ray
@@ -81,9 +81,9 @@ def run(options: Options, rank: int = 0, world_size: int = 1) -> VariantResult:
     accuracy = None
     if options.evaluate:
         model.eval()
-        pixels = torch.from_numpy(scaled(mnist.test_images)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(scaled(mnist.x_test)).permute(0, 3, 1, 2)
         with torch.no_grad():
-            accuracy = share_of_hits([model(batch).numpy() for batch in pixels.split(1000)], mnist.test_labels)
+            accuracy = share_of_hits([model(batch).numpy() for batch in pixels.split(1000)], mnist.y_test)
     return describe(
         "torch_ddp",
         options,

@@ -14,10 +14,12 @@ from importlib import metadata
 from pathlib import Path
 
 from trainer import data, deferred, ray_private
+from trainer.formats import InvalidDataError
 from trainer.progress import READY, show
-from trainer.result import DAMAGED_DATA, RankRecord, TrialResult, encode
+from trainer.result import DAMAGED_DATA, INVALID_WORKLOAD, RankRecord, TrialResult, encode
 from trainer.telemetry import Telemetry
 from trainer.work import Work
+from trainer.workloads.facts import CNN_MNIST, InvalidWorkloadError
 
 MNIST = Path(__file__).parent.parent / "data" / "mnist.npz"
 
@@ -32,7 +34,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cpus", type=int, default=1, help="of each worker, and of the baseline")
     parser.add_argument("--cores", type=_cores, default=(), help="with --workers 0: cores to run on, such as 0,1")
-    parser.add_argument("--data", default=str(MNIST))
+    parser.add_argument("--workload", default=CNN_MNIST.name, metavar="NAME|FILE", help="built in, or a user's file")
+    parser.add_argument("--data", default=str(MNIST), help="of other workloads: what `workloads.prepare` wrote")
+    parser.add_argument("--batch-norm", default="", metavar="groups:N", help="samples of a BatchNorm's statistics")
+    parser.add_argument("--timing-updates", type=int, default=0, metavar="N", help="of each epoch; 0: all of them")
+    parser.add_argument("--probe-samples", type=int, default=0, metavar="N", help="of each batch; 0: all of them")
     parser.add_argument("--collective", choices=("auto", "memory", "ring", "tensorflow"), default="auto")
     parser.add_argument("--ray-train", choices=("shipped", "trimmed"), default="shipped", help="trimmed: no helpers")
     parser.add_argument("--probe", action="store_true", help="run the equivalence probe first")
@@ -47,6 +53,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error(f"--batch-size {options.batch_size} cannot be divided among --workers {options.workers}")
     if options.epochs < 1 or options.cpus < 1 or options.copies < 1 or (options.copies > 1 and options.workers):
         parser.error("--epochs, --cpus and --copies start at 1, and --copies needs --workers 0")
+    if options.timing_updates < 0 or not 0 <= options.probe_samples <= options.batch_size:
+        parser.error("--timing-updates and --probe-samples start at 0, and a probe has no more than --batch-size")
+    if options.probe_samples % max(1, options.workers):
+        parser.error(f"--probe-samples {options.probe_samples} cannot be divided among --workers {options.workers}")
     if options.cores and (options.workers or options.copies > 1):
         parser.error("--cores is for one process alone: the cores of others are their nodes'")
     if not 0 <= options.slowdown <= 1 or (options.slowdown and not options.workers):
@@ -85,6 +95,10 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         slowdown=options.slowdown,
         monitor=options.monitor,
         trial=options.trial,
+        workload=options.workload,
+        batch_norm=options.batch_norm,
+        updates=options.timing_updates,
+        probe_samples=options.probe_samples,
     )
     if options.workers:
         trimmed = options.ray_train == "trimmed"
@@ -116,10 +130,13 @@ def main(arguments: Sequence[str]) -> int:
     except data.DamagedDataError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return DAMAGED_DATA
+    except (InvalidWorkloadError, InvalidDataError) as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return INVALID_WORKLOAD
     finally:
         telemetry.send("end")
     marks["end"] = time.time()
-    names = ("numpy", "ray", "tensorflow-cpu", "tensorflow")
+    names = ("numpy", "ray", "tensorflow-cpu", "tensorflow", *(("keras",) if ranks[0].libraries else ()))
     installed = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in metadata.distributions()}
     result = TrialResult(
         workers=options.workers,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -60,10 +61,13 @@ def import_tensorflow() -> None:
     """Import TensorFlow without Keras, which the trainer does not use and which takes a quarter of the time.
 
     TensorFlow imports Keras at its own end, for what Keras registers, and goes on without it when it is not
-    there; None in sys.modules is Python's way to say so.
+    there; None in sys.modules is Python's way to say so. A workload that imports Keras itself gets Keras 3 on
+    both sides: Ray Train asks for Keras 2, in its workers alone.
     """
     if "tensorflow" in sys.modules:
         return
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     blocked = "keras" not in sys.modules
     collect_seldom()
     if blocked:

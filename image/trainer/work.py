@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trainer.workloads.facts import CNN_MNIST
+
 
 @dataclass(frozen=True)
 class Work:
@@ -17,6 +19,10 @@ class Work:
         evaluate: whether rank 0 computes the test accuracy after every epoch.
         slowdown: share of its time by which each step is delayed on purpose.
         monitor: "host:port" that is told of each epoch; empty for none.
+        workload: name of a built-in training, or a user's file.
+        batch_norm: see facts.WorkloadFacts.
+        updates: of each epoch, the first ones; 0 for whole epochs.
+        probe_samples: of each global batch, in the equivalence probe; 0 for all of them.
     """
 
     seed: int
@@ -30,3 +36,7 @@ class Work:
     slowdown: float = 0.0
     monitor: str = ""
     trial: str = ""
+    workload: str = CNN_MNIST.name
+    batch_norm: str = ""
+    updates: int = 0
+    probe_samples: int = 0

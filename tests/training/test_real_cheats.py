@@ -1,12 +1,6 @@
 """Real trainer processes that cheat, against the proof of the same work; TensorFlow, but no Ray."""
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -14,57 +8,31 @@ from fixtures.analysis.plan import TrialSpec
 from fixtures.analysis.spread import Spread
 from fixtures.analysis.work import prove_same_work
 from fixtures.errors import UnequalWorkError
-from fixtures.system.ports import free_addresses
-from tests.training import one_rank
+from tests.training.ranks import finish, start
 from trainer import schedule
-from trainer.result import TrialResult, decode
+from trainer.__main__ import MNIST
+from trainer.result import TrialResult
+from trainer.work import Work
 
 pytestmark = pytest.mark.training
 
-ROOT = Path(__file__).parents[2]
 SEED = 52_001  # no other test's: what the schedule should be is remembered by seed
-LIMIT = 60.0
+BATCH, UPDATES = 128, 25
 TIMING = TrialSpec("timing", workers=2, copies=1, epochs=1, seed=SEED, probe=True)
 
 
-def start(world_size: int, collective: str = "auto", cheat: str = "") -> list[subprocess.Popen[str]]:
-    """The processes of a trial."""
-    workers = free_addresses(world_size)
-    started = []
-    for rank in range(world_size):
-        task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT / "image"),
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            **({"TF_CONFIG": json.dumps(task)} if world_size > 1 else {}),
-        }
-        command = [sys.executable, one_rank.__file__, str(rank), str(world_size), collective, cheat, str(SEED)]
-        started.append(
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        )
-    return started
-
-
-def finish(started: list[subprocess.Popen[str]]) -> TrialResult:
-    """What all ranks of a trial hand over."""
-    try:
-        logs = [process.communicate(timeout=LIMIT) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert not any(process.returncode for process in started), "\n".join(log[1][-2000:] for log in logs)
-    return decode(logs[0][0])
+def work(collective: str) -> Work:
+    return Work(SEED, 1, BATCH, 1, str(MNIST), collective, probe=True, evaluate=False, updates=UPDATES)
 
 
 def train(world_size: int, collective: str = "auto", cheat: str = "") -> TrialResult:
-    return finish(start(world_size, collective, cheat))
+    return finish(start(world_size, work(collective), cheat))
 
 
 @pytest.fixture(scope="module")
 def baselines() -> tuple[TrialResult, TrialResult]:
     """An honest one, and one with another learning rate; at the same time, since nothing is timed here."""
-    both = start(1), start(1, cheat="trains twice as fast")
+    both = start(1, work("auto")), start(1, work("auto"), "trains twice as fast")
     return finish(both[0]), finish(both[1])
 
 
@@ -81,9 +49,9 @@ def alone_together() -> TrialResult:
 
 @pytest.fixture(autouse=True)
 def _short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    shortened = partial(schedule.global_batches, samples=one_rank.SAMPLES)
-    monkeypatch.setattr(schedule, "updates_per_epoch", lambda size, samples=one_rank.SAMPLES: samples // size)
-    monkeypatch.setattr(schedule, "global_batches", shortened)
+    drawn = schedule.global_batches
+    monkeypatch.setattr(schedule, "updates_per_epoch", lambda size, samples=0: UPDATES)
+    monkeypatch.setattr(schedule, "global_batches", lambda *key: drawn(*key)[:UPDATES])
 
 
 def prove(baseline: TrialResult, parallel: TrialResult) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from trainer.__main__ import MNIST, main
 def test_the_archive_in_the_repository_is_mnist() -> None:
     mnist = data.load(MNIST)
 
-    assert mnist.train_images.shape == (60_000, 28, 28, 1)
-    assert mnist.test_images.shape == (10_000, 28, 28, 1)
-    assert mnist.train_images.dtype == np.uint8
-    assert (mnist.train_images.min(), mnist.train_images.max()) == (0, 255)
-    assert sorted(set(mnist.train_labels.tolist())) == sorted(set(mnist.test_labels.tolist())) == list(range(10))
+    assert mnist.x_train.shape == (60_000, 28, 28, 1)
+    assert mnist.x_test.shape == (10_000, 28, 28, 1)
+    assert mnist.x_train.dtype == np.uint8
+    assert (mnist.x_train.min(), mnist.x_train.max()) == (0, 255)
+    assert sorted(set(mnist.y_train.tolist())) == sorted(set(mnist.y_test.tolist())) == list(range(10))
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive"])

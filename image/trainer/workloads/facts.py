@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,3 +190,13 @@ def _refuse_tf_keras(tree: ast.Module, name: str) -> None:
         if used:
             line = getattr(node, "lineno", 0)
             raise InvalidWorkloadError(f"{name}, line {line}: tf.keras is not the same in Ray's workers: import keras")
+
+
+def forbid_forks(workload: str) -> None:
+    """End whatever forks from now on: the process would go on twice, each with a result of its own."""
+
+    def hook(event: str, _: object) -> None:
+        if event == "os.fork":
+            raise InvalidWorkloadError(f"{workload} calls os.fork: a copy of the process would train as well")
+
+    sys.addaudithook(hook)

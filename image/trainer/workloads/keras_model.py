@@ -1,0 +1,143 @@
+"""A Keras model as a function of one flat vector, in single and in double precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.workloads.contract import Draw
+from trainer.workloads.facts import InvalidWorkloadError
+from trainer.workloads.keras_layers import GroupedBatchNormalization, Place, by_position, is_plain
+from trainer.workloads.precision import use_precision
+
+KINDS = "keras.Sequential, or keras.Model(inputs, outputs)"
+
+
+class KerasNetwork:
+    """The model of a user's file; see contract.Network. Raises InvalidWorkloadError for one that cannot be equal."""
+
+    def __init__(self, build: Callable[[int], Any], file: str, seed: int, group: int) -> None:
+        self._build, self._file, self._seed = build, file, seed
+        self._place = Place(group)
+        self._models: dict[str, tuple[Any, list[tuple[str, Any]]]] = {}
+        model = self._model("float32")
+        trained, kept = model.trainable_variables, model.non_trainable_variables
+        if not trained:
+            self._refuse("the model has no weights to train")
+        self.tensors = tuple(variable.path for variable in (*trained, *kept))
+        self.sizes = tuple(int(np.prod(variable.shape)) for variable in (*trained, *kept))
+        self.weights, self.state = _flat(trained), _flat(kept)
+        self.has_batch_norm = any(isinstance(layer, GroupedBatchNormalization) for layer in _all_layers(model))
+        settings = (keras.config.backend(), keras.config.image_data_format(), "float32")
+        self.libraries = f"keras {keras.__version__}, {', '.join(settings)}"
+
+    def outputs(self, weights: Any, state: Any, x: Any, draw: Draw | None) -> tuple[Any, Any, Any]:
+        """Return what the model gives, its new state, and the sum of its regularisers."""
+        model = self._model(weights.dtype.name)
+        return self._call(model, weights, state, x, draw)
+
+    def stages(self, weights: Any, state: Any, x: Any, draw: Draw) -> tuple[list[tuple[str, Any]], Any]:
+        """Return what each layer gives, by name, and the outputs."""
+        model, stages = self._models[weights.dtype.name]
+        every = keras.Model(model.inputs, [*(tensor for _, tensor in stages), *model.outputs])
+        values, _, _ = self._call(every, weights, state, x, draw)
+        return [(f"layer {name}", value) for (name, _), value in zip(stages, values, strict=False)], values[-1]
+
+    def _call(self, model: Any, weights: Any, state: Any, x: Any, draw: Draw | None) -> tuple[Any, Any, Any]:
+        self._place.move(draw)
+        outputs, new_state, losses = model.stateless_call(
+            _tensors(weights, model.trainable_variables),
+            _tensors(state, model.non_trainable_variables),
+            x,
+            training=draw is not None,
+            return_losses=True,
+        )
+        state = tf.concat([tf.reshape(part, [-1]) for part in new_state], 0) if new_state else state
+        return outputs, state, tf.add_n(losses) if losses else 0.0
+
+    def _model(self, dtype: str) -> Any:
+        """Return the model in this precision, which is built when it is first asked for."""
+        if dtype not in self._models:
+            if tf.executing_eagerly():
+                keras.utils.clear_session()  # names count from the beginning
+            with tf.init_scope():  # the probe asks from inside a graph
+                use_precision(dtype)
+                keras.utils.set_random_seed(self._seed)
+                model = self._build(self._seed)
+                self._require_known(model)
+                self._require_precision(model, dtype)
+                self._models[dtype] = by_position(model, self._place)
+                self._require_keyed(self._models[dtype][0])
+                self._require_same_shapes(dtype)
+        return self._models[dtype][0]
+
+    def _require_known(self, model: Any) -> None:
+        kind = type(model)
+        if not isinstance(model, keras.Model):
+            self._refuse(f"model(seed) gives {kind.__module__}.{kind.__name__}; expected {KINDS}")
+        if not is_plain(model):
+            self._refuse(f"{kind.__name__} is a subclass, whose layers are not known; expected {KINDS}")
+        if not model.built:
+            self._refuse("the model has no shapes yet: begin it with keras.Input(shape)")
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            self._refuse(f"the model has {len(model.inputs)} inputs and {len(model.outputs)} outputs; expected 1 and 1")
+        for variable in model.trainable_variables:
+            if variable.constraint is not None:
+                self._refuse(f"{variable.path} has a constraint, and all weights are one vector: use a regularizer")
+
+    def _require_precision(self, model: Any, dtype: str) -> None:
+        for layer in _all_layers(model):
+            own = layer.dtype_policy.name
+            if own.startswith("mixed") or (layer.compute_dtype != dtype and "float" in layer.compute_dtype):
+                self._refuse(
+                    f"layer {layer.name} computes in {own}: the proof builds the model in float32 and in float64, so "
+                    "leave dtype and mixed precision out"
+                )
+
+    def _require_keyed(self, model: Any) -> None:
+        """Refuse state that is not the training's: a generator of random numbers, or counters."""
+        owner = {id(variable): layer.name for layer in _all_layers(model) for variable in layer.variables}
+        weights = {id(variable) for variable in model.non_trainable_weights}
+        for variable in model.non_trainable_variables:
+            name = owner[id(variable)]
+            if id(variable) not in weights:
+                self._refuse(
+                    f"layer {name} draws random numbers of its own, other ones on each rank: use keras.layers.Dropout, "
+                    "SpatialDropout, GaussianDropout or GaussianNoise, or augment(x, seeds)"
+                )
+            if "float" not in variable.dtype:
+                self._refuse(f"layer {name} keeps {variable.path} of type {variable.dtype}; expected floats")
+
+    def _require_same_shapes(self, dtype: str) -> None:
+        own, first = ([tuple(v.shape) for v in self._models[d][0].variables] for d in (dtype, "float32"))
+        if own != first:
+            self._refuse("model(seed) has other shapes in float64 than in float32: it must not look at the precision")
+
+    def _refuse(self, sentence: str) -> None:
+        raise InvalidWorkloadError(f"{self._file}: {sentence}")
+
+
+def _flat(variables: list[Any]) -> Any:
+    arrays = [variable.numpy().ravel() for variable in variables]
+    return np.concatenate(arrays).astype(np.float32) if arrays else np.zeros(0, np.float32)
+
+
+def _tensors(vector: Any, variables: list[Any]) -> list[Any]:
+    """Return a flat vector as tensors of the variables' shapes."""
+    if not variables:
+        return []
+    parts = tf.split(vector, [int(np.prod(variable.shape)) for variable in variables])
+    return [tf.reshape(part, variable.shape) for part, variable in zip(parts, variables, strict=True)]
+
+
+def _all_layers(model: Any) -> list[Any]:
+    """Return the layers of a model and of the models in it."""
+    found = []
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.InputLayer):
+            found += _all_layers(layer) if is_plain(layer) else [layer]
+    return found

@@ -1,0 +1,147 @@
+"""Users' trainings as trials: real processes that train, alone and as two ranks, and what they say of themselves."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training.ranks import ROOT, finish, start
+from tests.training.test_workloads import HEAD, MODEL, arrays
+from trainer import schedule
+from trainer.datasets import digest, save
+from trainer.reading import BrokenResultError
+from trainer.result import TrialResult, decode
+from trainer.work import Work
+
+pytestmark = pytest.mark.training
+
+BATCH, UPDATES = 16, 3
+FILE = (
+    HEAD
+    + MODEL.format(
+        "layers.BatchNormalization(), layers.Dropout(0.4), layers.GaussianNoise(0.1), "
+        "layers.Conv2D(2, 1, kernel_regularizer='l2')"
+    )
+    + """
+def augment(x, seeds):
+    flip = lambda sample: tf.image.stateless_random_flip_left_right(sample[0], sample[1])
+    return tf.map_fn(flip, (x, seeds), fn_output_signature=x.dtype)
+
+def optimizer():
+    return keras.optimizers.AdamW(0.01, weight_decay=0.1)
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialResult, TrialResult]:
+    """A user's training by one process and by two ranks."""
+    folder = tmp_path_factory.mktemp("workload")
+    (folder / "my_net.py").write_text(FILE)
+    save(arrays(), folder / "data.npz")
+    work = Work(
+        7, 1, BATCH, 1, str(folder / "data.npz"), "auto", probe=True, evaluate=True,
+        workload=str(folder / "my_net.py"), batch_norm="groups:8", updates=UPDATES,
+    )  # fmt: skip
+    alone, together = start(1, work), start(2, work)
+    return finish(alone), finish(together)
+
+
+def test_two_ranks_hold_the_same_weights_and_moving_statistics(trials: tuple[TrialResult, TrialResult]) -> None:
+    first, second = trials[1].ranks
+
+    assert first.collective == "memory"
+    assert first.epochs[0].weights == second.epochs[0].weights
+
+
+def test_they_follow_the_baselines_path(trials: tuple[TrialResult, TrialResult]) -> None:
+    baseline, (first, second) = trials[0].ranks[0], trials[1].ranks
+    losses = [sum(pair) for pair in zip(first.epochs[0].first_losses, second.epochs[0].first_losses, strict=True)]
+
+    assert len(losses) == UPDATES
+    assert losses == pytest.approx(baseline.epochs[0].first_losses, rel=1e-5)
+    assert baseline.probe is not None
+    assert first.probe is not None
+    for own, other in ((baseline.probe.gradient, first.probe.gradient), (baseline.probe.weights, first.probe.weights)):
+        whole = math.hypot(*(number for tensor in own for number in tensor))
+        for tensor, numbers in zip(own, other, strict=True):
+            assert math.dist(tensor, numbers) <= 1e-12 * whole
+
+
+def test_every_rank_says_what_it_trained_and_on_what(trials: tuple[TrialResult, TrialResult]) -> None:
+    baseline, ranks = trials[0].ranks[0], trials[1].ranks
+
+    for rank in ranks:
+        for name in ("workload", "data", "start", "optimizer", "batch_norm", "libraries", "tensors", "learning_rate"):
+            assert getattr(rank, name) == getattr(baseline, name)
+    assert baseline.data == digest(arrays())
+    assert baseline.batch_norm == "groups:8"
+    assert baseline.libraries.startswith("keras 3.")
+    assert baseline.optimizer.startswith("AdamW(learning_rate=0.01")
+    assert baseline.tensors[-2:] == ("batch_normalization/moving_mean", "batch_normalization/moving_variance")
+    assert "keras" in baseline.marks
+    assert baseline.epochs[0].accuracy in {hits / 5 for hits in range(6)}
+
+
+def test_the_first_updates_of_each_epoch_alone_are_trained_on(trials: tuple[TrialResult, TrialResult]) -> None:
+    epochs = [rank.epochs[0] for rank in trials[1].ranks]
+    expected = schedule.global_batches(7, 0, BATCH, 64)[:UPDATES]
+
+    assert [epoch.updates for epoch in epochs] == [UPDATES] * 2
+    assert schedule.add_coverage(epoch.coverage for epoch in epochs) == schedule.coverage(expected)
+
+
+def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={"PYTHONPATH": str(ROOT / "image"), "TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def prepare(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    (folder / "my_net.py").write_text(HEAD + text)
+    save(arrays(), folder / "noise.npz")
+    return run(
+        "trainer.workloads.prepare", "--workload", str(folder / "my_net.py"), "--data", str(folder / "noise.npz"),
+        "--batch-size", "16", "--out", str(folder / "out"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import os\nos.fork()\n",
+            "trainer: {folder}/my_net.py calls os.fork: a copy of the process would train as well",
+        ),
+        (
+            "def model(seed):\n    return undefined",
+            "trainer: my_net.py, line 9: NameError: name 'undefined' is not defined",
+        ),
+        ("import not_installed", "trainer: my_net.py, line 8: ModuleNotFoundError: No module named 'not_installed'"),
+    ],
+)
+def test_what_a_user_can_mend_is_the_last_line_and_ends_with_code_2(tmp_path: Path, text: str, said: str) -> None:
+    finished = prepare(tmp_path, text)
+
+    assert finished.returncode == 2, finished.stderr
+    assert finished.stderr.splitlines()[-1] == said.format(folder=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_prints_a_result_of_its_own_is_refused(tmp_path: Path) -> None:
+    prepared = prepare(tmp_path, MODEL.format("") + "print('TRIAL-RESULT 2 ab {}')")
+    trial = run(
+        "trainer", "--workers", "0", "--epochs", "1", "--batch-size", "16", "--workload", str(tmp_path / "my_net.py"),
+        "--data", str(tmp_path / "out" / "data.npz"),
+    )  # fmt: skip
+
+    assert prepared.returncode == trial.returncode == 0, trial.stderr
+    with pytest.raises(BrokenResultError, match="expected one TRIAL-RESULT line in the job's log, found 2"):
+        decode(trial.stdout)

@@ -1,0 +1,335 @@
+"""Users' trainings: whose shares add up, and what is refused, by name and with the way out. No Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.datasets import Data, InvalidDataError, save
+from trainer.workloads.contract import Draw
+from trainer.workloads.facts import InvalidWorkloadError, WorkloadFacts
+from trainer.workloads.positional import normal, rows, uniform, whole_numbers
+from trainer.workloads.prepare import Asked, prepare
+
+pytestmark = pytest.mark.training
+
+HEAD = """
+import random, time
+import keras, numpy as np, tensorflow as tf
+from keras import layers
+
+def sequential(*middle):
+    return keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(3, 3), *middle, layers.Flatten(), layers.Dense(3)])
+"""
+MODEL = """
+def model(seed):
+    return sequential({})
+"""
+ROUNDING = 1e-12
+
+
+def arrays(**changes: Any) -> Data:
+    """64 images of noise to train on, and 5 to test."""
+    random = np.random.default_rng(1)
+    given = {
+        "x_train": random.integers(0, 256, (64, 4, 4, 1), np.uint8),
+        "y_train": random.integers(0, 3, 64, np.int32),
+        "x_test": random.integers(0, 256, (5, 4, 4, 1), np.uint8),
+        "y_test": random.integers(0, 3, 5, np.int32),
+    }
+    return Data(**given | changes)
+
+
+class Prepare:
+    """Prepares a file of this text on such arrays."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(
+        self, text: str, *, workers: tuple[int, ...] = (2, 4), batch_size: int = 32, data: Data | None = None
+    ) -> WorkloadFacts:
+        file = self._folder / "my_net.py"
+        file.write_text(HEAD + text)
+        save(data or arrays(), self._folder / "noise.npz")
+        return prepare(Asked(str(file), str(self._folder / "noise.npz"), workers, batch_size, 1, self._folder / "out"))
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepare:
+    return Prepare(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "middle",
+    [
+        "layers.Dropout(0.3)",
+        "layers.Dropout(0.5, noise_shape=(None, 1, None, None))",
+        "layers.SpatialDropout2D(0.4)",
+        "layers.GaussianDropout(0.2), layers.GaussianNoise(0.3)",
+        "layers.BatchNormalization()",
+        "layers.BatchNormalization(axis=1, scale=False), layers.ReLU(), layers.BatchNormalization(center=False)",
+        "layers.GroupNormalization(3), layers.LayerNormalization()",
+        "layers.Conv2D(2, 1, kernel_regularizer='l2', activity_regularizer='l1')",
+        "keras.Sequential([layers.Conv2D(4, 1), layers.BatchNormalization(), layers.Dropout(0.5)])",
+    ],
+)
+def test_layers_by_position_and_groups_give_shares_that_add_up(prepared: Prepare, middle: str) -> None:
+    facts = prepared(MODEL.format(middle))
+
+    assert facts.split.keys() == {"2", "4"}
+    assert max(facts.split.values()) < ROUNDING
+    assert facts.batch_norm == ("groups:8" if "BatchNorm" in middle else "")
+
+
+def test_a_functional_model_with_branches_and_operations_is_fine(prepared: Prepare) -> None:
+    facts = prepared(
+        """
+def model(seed):
+    image = keras.Input((4, 4, 1))
+    shared = layers.Dense(4)
+    left, right = shared(layers.Dropout(0.5)(image)), keras.ops.relu(shared(image))
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.Add()([left, right * 2]))))
+"""
+    )
+
+    assert max(facts.split.values()) < ROUNDING
+    assert facts.tensors == ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
+    assert facts.sizes == (4, 4, 192, 3)
+
+
+def test_plain_tensorflow_is_fine(prepared: Prepare) -> None:
+    facts = prepared(
+        """
+TARGET = 0.5
+
+def weights(seed):
+    random = np.random.default_rng(seed)
+    return {"dense": random.normal(size=(16, 3)).astype("float32"), "bias": np.zeros(3, "float32")}
+
+def outputs(weights, x, seeds):
+    x = tf.reshape(x, (-1, 16))
+    if seeds is not None:
+        x *= tf.cast(seeds[:, :1] > 0, x.dtype)
+    return tf.matmul(x, weights["dense"]) + weights["bias"]
+"""
+    )
+
+    assert max(facts.split.values()) < ROUNDING
+    assert (facts.tensors, facts.sizes, facts.target) == (("dense", "bias"), (48, 3), 0.5)
+
+
+def test_every_other_function_of_the_contract_is_used(prepared: Prepare) -> None:
+    facts = prepared(
+        MODEL.format("")
+        + """
+def loss(labels, outputs):
+    return tf.reduce_sum((outputs - tf.one_hot(labels, 3, dtype=outputs.dtype)) ** 2, 1)
+
+def score(labels, outputs):
+    return -loss(labels, outputs)
+
+def prepare(x):
+    return tf.cast(x, "float32") / 128 - 1
+
+def augment(x, seeds):
+    flip = lambda sample: tf.image.stateless_random_flip_left_right(sample[0], sample[1])
+    return tf.map_fn(flip, (x, seeds), fn_output_signature=x.dtype)
+
+def optimizer():
+    return keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=1.0)
+"""
+    )
+
+    assert max(facts.split.values()) < ROUNDING
+    assert facts.optimizer.startswith("SGD(learning_rate=0.1")
+
+
+COUPLED = "my_norm couples samples; it must treat each sample by itself: keras.layers.GroupNormalization"
+DTYPE = "computes in {}: the proof builds the model in float32 and in float64, so leave dtype and mixed precision out"
+CHEATS = {
+    "BatchNorm by rank": (
+        """
+class Norm(layers.Layer):
+    def call(self, x):
+        return x - tf.reduce_mean(x, 0)
+"""
+        + MODEL.format("Norm(name='my_norm')"),
+        f"2 shares of a batch do not do the whole batch's work, .*: layer {COUPLED}",
+    ),
+    "BatchNorm inside a layer": (
+        """
+class Block(layers.Layer):
+    def __init__(self):
+        super().__init__(name="my_norm")
+        self.norm = layers.BatchNormalization()
+    def build(self, shape):
+        self.norm.build(shape)
+    def call(self, x, training=False):
+        return self.norm(x, training=training)
+"""
+        + MODEL.format("Block()"),
+        f"layer {COUPLED}.*or keras.layers.BatchNormalization with BATCH_NORM = 'groups:N'",
+    ),
+    "own dropout with a hidden seed": (
+        """
+class Drop(layers.Layer):
+    def call(self, x):
+        return x * tf.cast(tf.random.stateless_uniform(tf.shape(x), (1, 2)) > 0.5, x.dtype)
+"""
+        + MODEL.format("Drop(name='my_drop')"),
+        "layer my_drop couples samples; .*keras.layers.Dropout for random numbers",
+    ),
+    "own dropout without a seed": (
+        """
+class Drop(layers.Layer):
+    def call(self, x):
+        return x * tf.cast(tf.random.uniform(tf.shape(x)) > 0.5, x.dtype)
+"""
+        + MODEL.format("Drop(name='my_drop')"),
+        "layer my_drop gives other random numbers each time; .*keras.layers.Dropout for random numbers",
+    ),
+    "a generator of its own": (MODEL.format("layers.RandomFlip()"), "layer random_flip draws .*augment.x, seeds."),
+    "a Dropout of its own class": (
+        "class Mine(layers.Dropout): pass\n" + MODEL.format("Mine(0.5, name='mine')"),
+        "layer mine draws random numbers of its own, other ones on each rank: use keras.layers.Dropout",
+    ),
+    "mean over the local batch": (
+        MODEL.format("") + "def loss(labels, outputs): return tf.reduce_mean(outputs)",
+        r"my_net.py: loss gives shape \(\) for \d+ samples; expected a first dimension of the samples",
+    ),
+    "a loss for each output": (
+        MODEL.format("") + "def loss(labels, outputs): return outputs",
+        r"my_net.py: loss gives shape \(\d+, 3\); expected one number for each sample",
+    ),
+    "contrastive loss": (
+        MODEL.format("")
+        + "def loss(labels, outputs): return tf.reduce_sum(tf.matmul(outputs, outputs, transpose_b=True) ** 2, 1)",
+        r"loss couples samples; loss\(labels, outputs\) must give a number for each sample, of that sample alone",
+    ),
+    "random numbers in augment": (
+        MODEL.format("") + "def augment(x, seeds): return x * random.random()",
+        r"augment gives other random numbers each time; augment\(x, seeds\) must .*from its seeds",
+    ),
+    "prepare over the batch": (
+        MODEL.format("") + "def prepare(x): x = tf.cast(x, 'float64'); return x - tf.reduce_mean(x)",
+        r"prepare couples samples; prepare\(x\) must change each sample by itself",
+    ),
+    "a sum that is added to the loss": (
+        """
+class Sum(layers.Layer):
+    def call(self, x):
+        self.add_loss(tf.reduce_sum(x) * tf.reduce_sum(x))
+        return x
+"""
+        + MODEL.format("Sum()"),
+        "what is added to the loss, such as an activity regulariser, must be a mean over the samples",
+    ),
+    "the time": (
+        "def model(seed):\n    keras.utils.set_random_seed(time.perf_counter_ns() % 2**31)\n    return sequential()",
+        r"model\(1\) gives other sequential/conv2d/kernel when it is called again: use its seed",
+    ),
+    "another shape in float64": (
+        "def model(seed): return sequential(layers.Conv2D(2 if keras.config.floatx() == 'float32' else 3, 1))",
+        r"model\(seed\) has other shapes in float64 than in float32",
+    ),
+    "a subclass": ("class Mine(keras.Model): pass\ndef model(seed): return Mine()", "Mine is a subclass, whose layers"),
+    "no shapes": ("def model(seed): return keras.Sequential([layers.Dense(3)])", r"begin it with keras.Input\(shape\)"),
+    "no model": (
+        "def model(seed): return 3",
+        r"model\(seed\) gives builtins.int; expected keras.Sequential, or keras.M",
+    ),
+    "two outputs": (
+        "def model(seed):\n    i = keras.Input((4, 4, 1))\n    return keras.Model(i, [layers.Dense(3)(i), i])",
+        "the model has 1 inputs and 2 outputs; expected 1 and 1",
+    ),
+    "mixed precision": (MODEL.format("layers.Conv2D(2, 1, dtype='mixed_float16')"), DTYPE.format("mixed_float16")),
+    "a dtype": (MODEL.format("layers.Conv2D(2, 1, dtype='float32')"), DTYPE.format("float32")),
+    "a constraint": (MODEL.format("layers.Conv2D(2, 1, kernel_constraint='non_neg')"), "kernel has a constraint"),
+    "clipnorm": (
+        MODEL.format("") + "def optimizer(): return keras.optimizers.Adam(clipnorm=1.0)",
+        "clipnorm, a bound for each tensor, .*: use global_clipnorm",
+    ),
+    "LAMB": (
+        MODEL.format("") + "def optimizer(): return keras.optimizers.Lamb()",
+        r"optimizer\(\) gives Lamb: all weights are updated as one vector, .*\(SGD, Adam, ",
+    ),
+    "biases without decay": (
+        MODEL.format("")
+        + "def optimizer():\n    o = keras.optimizers.AdamW()\n    o.exclude_from_weight_decay(var_names=['bias'])\n"
+        "    return o",
+        "excludes tensors from weight decay, .*: use a kernel_regularizer",
+    ),
+    "logits of a wrong shape": (
+        "def model(seed): return keras.Sequential([keras.Input((4, 4, 1)), layers.Dense(3)])",
+        r"the network gives shape \(\d+, 4, 4, 3\) for labels of shape \(\d+,\); expected \(samples, classes\)",
+    ),
+    "too few logits": (
+        "def model(seed): return keras.Sequential([keras.Input((4, 4, 1)), layers.Flatten(), layers.Dense(2)])",
+        "2 outputs for labels up to 2; expected at least 3",
+    ),
+    "nothing to train": (
+        MODEL.format("") + "def loss(labels, outputs): return 0 * outputs[:, 0]",
+        "gradient .* is zero",
+    ),
+    "nothing": ("", r"my_net.py defines none of them: expected either model\(seed\), or weights\(seed\) and outputs"),
+    "half of a network": ("def weights(seed): return {}", "my_net.py defines weights: expected either"),
+    "weights that are none": (
+        "def weights(seed): return {'a': 3}\ndef outputs(weights, x, seeds): return x",
+        r"weights\(seed\) gives no float array for 'a'; expected names with float arrays",
+    ),
+    "groups that are not whole": (
+        "BATCH_NORM = 'groups:3'\n" + MODEL.format("layers.BatchNormalization()"),
+        "BATCH_NORM = 'groups:3' does not divide the shares of 2 and 4 workers: expected N to be a divisor of 8",
+    ),
+}
+
+
+@pytest.mark.parametrize("distribution", [uniform, normal, whole_numbers])
+def test_a_ranks_random_numbers_are_rows_of_the_whole_batchs(distribution: Any) -> None:
+    def drawn(first: int, samples: int, number: int = 1, step: int = 0) -> Any:
+        draw = Draw(seed=7, step=tf.constant(step, tf.int64), first=first, batch_size=9)
+        return rows(draw, number, (samples, 5, 1), distribution).numpy()
+
+    whole = drawn(0, 9)
+
+    assert np.array_equal(np.concatenate([drawn(0, 3), drawn(3, 4), drawn(7, 2)]), whole)
+    for other in (drawn(0, 9, number=2), drawn(0, 9, step=1)):
+        assert not (other == whole).any(axis=(1, 2)).any()
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_what_cannot_be_equal_is_refused_by_name_in_one_sentence(prepared: Prepare, cheat: str) -> None:
+    text, message = CHEATS[cheat]
+
+    with pytest.raises(InvalidWorkloadError, match=message) as refused:
+        prepared(text)
+
+    assert "\n" not in str(refused.value)
+
+
+def test_a_share_of_one_sample_and_batch_norm_is_refused(prepared: Prepare) -> None:
+    with pytest.raises(InvalidWorkloadError, match=r"groups of one sample .* at least 2 samples for each worker"):
+        prepared(MODEL.format("layers.BatchNormalization()"), batch_size=4)
+
+
+def test_a_test_set_of_one_sample_is_evaluated(prepared: Prepare) -> None:
+    facts = prepared(MODEL.format(""), data=arrays(x_test=arrays().x_test[:1], y_test=arrays().y_test[:1]))
+
+    assert facts.test_samples == 1
+
+
+def test_a_batch_larger_than_the_data_or_not_divisible_is_refused(prepared: Prepare) -> None:
+    with pytest.raises(InvalidWorkloadError, match="--batch-size=128: the data has 64 training samples"):
+        prepared(MODEL.format(""), batch_size=128)
+    with pytest.raises(InvalidWorkloadError, match="--batch-size=32 cannot be divided among 3 workers"):
+        prepared(MODEL.format(""), workers=(3,))
+
+
+def test_the_cnn_refuses_other_images_than_it_is_made_for(tmp_path: Path) -> None:
+    save(arrays(), tmp_path / "noise.npz")
+
+    with pytest.raises(InvalidDataError, match=r"x_train holds uint8 \(4, 4, 1\) .* the CNN expects uint8 \(28, 28\)"):
+        prepare(Asked("cnn-fashion-mnist", str(tmp_path / "noise.npz"), (2,), 32, 1, tmp_path / "out"))
