@@ -107,20 +107,19 @@ class Loop:
         )
         weights = tf.Variable(tf.cast(self._training.weights, tf.float64))
         state = tf.Variable(tf.cast(self._training.state, tf.float64))
-        first = None
+        gradients: list[tuple[tuple[float, ...], ...]] = []
         updates = SHORT_PROBE_UPDATES if self._work.probe_samples else PROBE_UPDATES
         for batch in self._global_batches(0)[:updates]:
             samples = tf.constant(batch[positions])
             _, gradient, new_state = graph(weights.read_value(), state.read_value(), samples)
-            if first is None:
-                first = np.concatenate([gradient.numpy(), new_state.numpy()])
+            if not gradients:
+                gradients.append(sketch(np.concatenate([gradient.numpy(), new_state.numpy()]), self._training.sizes))
             weights.assign_sub(PROBE_LEARNING_RATE * gradient)
             state.assign(new_state)
             self._step.assign_add(1)
         self._restore()
         change = np.concatenate([weights.numpy() - self._training.weights, state.numpy() - self._training.state])
-        sizes = self._training.sizes
-        return Probe(gradient=sketch(first, sizes), weights=sketch(change, sizes))
+        return Probe(gradient=gradients[0], weights=sketch(change, self._training.sizes))
 
     def epoch(self, number: int, *, evaluate: bool) -> EpochRecord:
         """Train on every batch of an epoch; time only the loop itself. Raises DivergedError."""
