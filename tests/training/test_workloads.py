@@ -129,7 +129,7 @@ def loss(labels, outputs):
     return tf.reduce_sum((outputs - tf.one_hot(labels, 3, dtype=outputs.dtype)) ** 2, 1)
 
 def score(labels, outputs):
-    return -loss(labels, outputs)
+    return 1 / (1 + loss(labels, outputs))
 
 def prepare(x):
     return tf.cast(x, "float32") / 128 - 1
@@ -261,6 +261,10 @@ class Sum(layers.Layer):
         + "def optimizer():\n    o = keras.optimizers.AdamW()\n    o.exclude_from_weight_decay(var_names=['bias'])\n"
         "    return o",
         "excludes tensors from weight decay, .*: use a kernel_regularizer",
+    ),
+    "a score that is no share": (
+        MODEL.format("") + "def score(labels, outputs): return 2 + 0 * outputs[:, 0]",
+        r"score\(labels, outputs\) gives 2, shape \(5,\), for 5 samples; expected a number from 0 to 1 for each",
     ),
     "logits of a wrong shape": (
         "def model(seed): return keras.Sequential([keras.Input((4, 4, 1)), layers.Dense(3)])",

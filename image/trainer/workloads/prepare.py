@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 FEW_SAMPLES = 8
 """Of each share, in the split check and in a short probe."""
+SCORED = 100
+"""Test samples that are tried."""
 PROBE_SECONDS, PROBE_GIB = 60.0, 3.0
 """Of one core and of memory; a probe of whole batches that would need more has fewer samples."""
 PROBE_UPDATES = 20
@@ -111,7 +113,7 @@ def read_data(asked: Asked, functions: Functions | None) -> tuple[datasets.Data,
     """Return the arrays, checked, and where they come from, for people."""
     own = functions.get("data") if functions else None
     file = functions.file if functions else None
-    if own and file:
+    if own and file and asked.data not in datasets.KNOWN:
         folder = Path(asked.data) if asked.data else file.parent
         data, source = own(folder), asked.data or f"data() of {file.name}"
     else:
@@ -211,13 +213,16 @@ def _peak_gib() -> float:
 
 
 def require_scores(training: Training, data: datasets.Data) -> None:
-    """Require a score of every test sample: the first alone, too, whatever the size of the test set."""
+    """Require a score of each test sample, as a share of 1, and an output for each label."""
     import tensorflow as tf  # noqa: PLC0415 - seconds, which the command line need not pay
 
-    weights, state = tf.constant(training.weights), tf.constant(training.state)
-    scores = training.scores(weights, state, tf.constant(data.x_test[:1]), tf.constant(data.y_test[:1]))
-    if scores.shape != (1,) or not np.isfinite(scores.numpy()).all():
-        raise InvalidWorkloadError(f"score(labels, outputs) gives {scores.numpy()}; expected a number for each sample")
+    x, y = tf.constant(data.x_test[:SCORED]), tf.constant(data.y_test[:SCORED])
+    scores = training.scores(tf.constant(training.weights), tf.constant(training.state), x, y).numpy()
+    if scores.shape != (len(x),) or not ((scores >= 0) & (scores <= 1)).all():
+        raise InvalidWorkloadError(
+            f"score(labels, outputs) gives {scores.ravel()[0]:g}, shape {scores.shape}, for {len(x)} samples; "
+            "expected a number from 0 to 1 for each"
+        )
     classes, highest = getattr(training, "classes", 0), max(data.y_train.max(), data.y_test.max())
     if classes and highest >= classes:
         raise InvalidWorkloadError(f"{classes} outputs for labels up to {highest}; expected at least {highest + 1}")
