@@ -68,12 +68,9 @@ KNOWN = {
 def read(name_or_path: str | Path, folder: Path | None = None) -> Data:
     """Read a known data set, from `folder` if it is there, or a file or folder by its path, relative to `folder`.
 
-    With --data=NAME a file's data(folder) gets that name for a folder: then that set is read.
     Raises InvalidDataError, with the commands that bring a known data set where it is missing.
     """
     if folder is not None and not folder.exists():
-        if str(folder) in KNOWN:
-            return read(str(folder))
         raise InvalidDataError(f"{folder} does not exist: expected a file or folder with the data")
     known = KNOWN.get(str(name_or_path))
     if known is None:

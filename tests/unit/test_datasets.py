@@ -59,12 +59,6 @@ def test_a_folder_that_is_given_comes_before_keras_cache(cache: Path, tmp_path: 
     assert digest(read("fashion-mnist", tmp_path)) == digest(DATA)
 
 
-def test_a_name_in_the_place_of_a_folder_is_the_set_that_is_read(cache: Path) -> None:
-    put_files(cache / "fashion-mnist", idx_files(DATA))
-
-    assert digest(read("mnist", Path("fashion-mnist"))) == digest(DATA)
-
-
 def test_a_set_that_is_missing_is_refused_with_the_places_and_the_commands(cache: Path) -> None:
     with pytest.raises(InvalidDataError) as refused:
         read("cifar10")
