@@ -19,6 +19,7 @@ from fixtures.clusters.contract import Cluster, ManagedProvider
 from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import InfraError
 from fixtures.measure.jobs import JobsClient
+from fixtures.measure.packages import Package
 from fixtures.system import leases, processes
 from fixtures.system.paths import IMAGE
 from tests.contract.fake import FakeProvider
@@ -223,6 +224,29 @@ class TestProvider:
             assert not any(line.startswith(f"{name}=") for line in lines)
         assert "RAY_ADDRESS=10.255.255.1:6379" not in lines
         assert "OMP_NUM_THREADS=7" not in lines
+
+    def test_the_files_of_a_job_are_where_it_starts_and_where_its_workers_start(
+        self, kind: str, provider: ManagedProvider, cluster: Cluster, tmp_path: Path
+    ) -> None:
+        if kind == "fake":
+            return
+        (tmp_path / "net.py").write_text("a training")
+        code = (
+            "import ray\n"
+            "read = lambda: open('training/net.py').read()\n"
+            "print('DRIVER', read())\n"
+            "ray.init('auto', runtime_env={'worker_process_setup_hook': 'trainer.deferred.defer'})\n"
+            "print('WORKER', ray.get(ray.remote(read).options(num_cpus=1).remote()))"
+        )
+        with JobsClient(cluster.dashboard, cluster.token) as jobs:
+            package = Package.of({"training/net.py": tmp_path / "net.py"})
+            ended = [
+                jobs.follow(jobs.submit([cluster.python, "-c", code], cpus=cpus, package=package), print, 60)
+                for cpus in (0, 1)
+            ]
+
+        for job in ended:
+            assert {"DRIVER a training", "WORKER a training"} <= set(job.log.splitlines()), job.log
 
     def test_everything_listens_on_loopback_only(self, kind: str, provider: ManagedProvider, cluster: Cluster) -> None:
         addresses = {address.removeprefix("::ffff:") for address, _ in listening(here(provider))}
