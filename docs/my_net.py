@@ -14,7 +14,7 @@ TARGET = 0.95
 
 
 def data(folder: Path) -> Data:
-    """Return the arrays x_train, y_train, x_test and y_test. `folder` is what --data names, if it names anything.
+    """Return the arrays x_train, y_train, x_test and y_test. `folder` is what --data names, or where this file is.
 
     `read` knows mnist, digits, fashion-mnist and cifar10, and files and folders: .npz, IDX, CIFAR's batches. Or make
     the arrays yourself: `return Data(x_train, y_train, x_test, y_test)`.

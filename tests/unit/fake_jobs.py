@@ -68,7 +68,7 @@ class FakeJobs(JobsClient):
         held = options.cpus if options.cores or resource else 0
         kind = "all-cores" if held else kind
         given = (options.workers, options.copies, options.epochs, options.seed, options.probe, options.slowdown, held)
-        of = TrialSpec(kind, *given)  # type: ignore[arg-type]
+        of = TrialSpec(kind, *given, updates=options.timing_updates)  # type: ignore[arg-type]
         self.submitted.append(of)
         self.commands.append(list(entrypoint))
         self.cpus.append(cpus)

@@ -1,7 +1,6 @@
 """The proof for a training of the user's: what differs is named, and tolerances come from the run itself."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -16,6 +15,8 @@ from fixtures.report.sentences import make_headline
 from fixtures.report.terminal import comparison_block
 from tests.unit.trials import (
     BATCH,
+    NET,
+    SAID,
     SETTINGS,
     SPREAD,
     result,
@@ -30,17 +31,6 @@ from trainer import schedule
 from trainer.result import TrialResult
 from trainer.workloads.facts import CNN_MNIST, WorkloadFacts
 
-NET = replace(
-    CNN_MNIST, name="my_net", workload_sha256="f" * 64, data="mine.npz", data_sha256="d" * 64, optimizer="SGD"
-)
-SAID: dict[str, Any] = {
-    "workload": NET.workload_sha256,
-    "data": NET.data_sha256,
-    "start": "5" * 64,
-    "optimizer": NET.optimizer,
-    "libraries": "keras 3.15.1",
-    "tensors": NET.tensors,
-}
 UNKNOWN = Spread((), ())
 
 

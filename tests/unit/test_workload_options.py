@@ -64,12 +64,15 @@ def test_a_refusal_of_a_files_constant_names_the_file(folder: Path) -> None:
     [
         ("cnn-minst", f"--workload='cnn-minst': {EITHER} (did you mean cnn-mnist?)."),
         ("", f"--workload='': {EITHER}."),
-        ("my_met.py", f"--workload='my_met.py': {EITHER}, not 'my_met.py', which does not exist."),
-        ("net.py", f"--workload='net.py': {EITHER}, not 'net.py', which is a folder."),
+        (
+            "my_met.py",
+            f"--workload='my_met.py': {EITHER}, not 'my_met.py', which does not exist (did you mean my_net.py?).",
+        ),
+        ("code.py", f"--workload='code.py': {EITHER}, not 'code.py', which is a folder."),
     ],
 )
 def test_what_is_no_training_is_refused_with_what_is(folder: Path, text: str, message: str) -> None:
-    (folder / "net.py").mkdir()
+    (folder / "code.py").mkdir()
 
     assert refusal(workload=text) == message
 

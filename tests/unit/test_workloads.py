@@ -16,6 +16,8 @@ from fixtures.measure.packages import MOST_BYTES, Package
 from fixtures.measure.workloads import PREFIX, Prepared, find_missing, prepared
 from fixtures.settings.settings import Settings
 from fixtures.system.leases import Ownership
+from tests.unit.fake_jobs import FakeJobs, experiment, seconds
+from tests.unit.trials import NET, SAID, SETTINGS, result, with_all_ranks
 from trainer.workloads.facts import CNN_MNIST
 
 FACTS = replace(CNN_MNIST, name="my_net", workload_sha256="f" * 64, split={"2": 3e-16}, batch_norm="groups:64")
@@ -162,3 +164,22 @@ def test_a_training_that_needs_another_package_is_refused_for_kubernetes(tmp_pat
 def test_a_package_that_ray_does_not_take_is_refused() -> None:
     with pytest.raises(UsageError, match=r"are 101 MiB packed; Ray takes 100 MiB"):
         Package.of_content(bytes(MOST_BYTES + (1 << 20)))
+
+
+def test_every_trial_of_a_training_is_told_of_it_and_of_its_data() -> None:
+    jobs = FakeJobs(answer=lambda of: with_all_ranks(result(of, seconds(of)), **SAID))
+    training = Prepared(replace(NET, probe_samples=8), "/home/me/my_net.py", "/tmp/data.npz")
+
+    experiment(jobs, replace(SETTINGS, rounds=1, timing_updates=7), training=training).run()
+
+    assert all("--workload /home/me/my_net.py --probe-samples 8" in " ".join(command) for command in jobs.commands)
+    assert all(command[command.index("--data") + 1] == "/tmp/data.npz" for command in jobs.commands)
+    assert {of.kind: of.updates for of in jobs.submitted} == {"accuracy": 0, "timing": 7, "ceiling": 7}
+
+
+def test_the_command_line_of_cnn_mnist_names_no_training() -> None:
+    jobs = FakeJobs()
+
+    experiment(jobs, replace(SETTINGS, rounds=1)).run()
+
+    assert not {"--workload", "--timing-updates", "--timeout"} & {word for command in jobs.commands for word in command}

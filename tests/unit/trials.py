@@ -30,6 +30,19 @@ MEANS = ComputeResources(intra_threads=1, inter_threads=1, cores=1, quota=None, 
 SCALING = ScalingModel(Compute(step=4e-4, image=1e-4, cache=0.0, batch=0.0, call=2e-4), Link(2e-5, 5e9), 900_136)
 SETTINGS = Settings(epochs=EPOCHS, batch_size=BATCH)
 
+NET = replace(
+    CNN_MNIST, name="my_net", workload_sha256="f" * 64, data="mine.npz", data_sha256="d" * 64, optimizer="SGD"
+)
+SAID: dict[str, Any] = {
+    "workload": NET.workload_sha256,
+    "data": NET.data_sha256,
+    "start": "5" * 64,
+    "optimizer": NET.optimizer,
+    "libraries": "keras 3.15.1",
+    "tensors": NET.tensors,
+}
+"""A training of the user's, and what each rank says of it."""
+
 Kind = Literal["accuracy", "timing", "ceiling", "all-cores"]
 
 
