@@ -14,11 +14,14 @@ import pytest
 from fixtures.errors import InfraError, UsageError
 from fixtures.measure.packages import MOST_BYTES, Package
 from fixtures.measure.workloads import PREFIX, Prepared, find_missing, prepared
+from fixtures.plugin import suite
 from fixtures.settings.settings import Settings
 from fixtures.system.leases import Ownership
 from tests.unit.fake_jobs import FakeJobs, experiment, seconds
 from tests.unit.trials import NET, SAID, SETTINGS, result, with_all_ranks
 from trainer.workloads.facts import CNN_MNIST
+
+pytest_plugins = ["pytester"]
 
 FACTS = replace(CNN_MNIST, name="my_net", workload_sha256="f" * 64, split={"2": 3e-16}, batch_norm="groups:64")
 GOOD = f"""
@@ -97,7 +100,7 @@ def test_what_the_trainer_refuses_is_a_sentence(tmp_path: Path, script: str, mes
 def test_where_the_users_file_failed_is_shown_before_it_is_said(tmp_path: Path, lines: list[str]) -> None:
     script = """
         import sys
-        where = '    a line of another file\\n  File "my_net.py", line 3, in model\\n    return 1 / 0\\nZeroDivisionError'
+        where = '    another file\\n  File "my_net.py", line 3, in model\\n    return 1 / 0\\nZeroDivisionError'
         print(f"I tensorflow: noise\\n{where}\\ntrainer: my_net.py, line 3: division by zero", file=sys.stderr)
         sys.exit(2)
     """
@@ -183,3 +186,24 @@ def test_the_command_line_of_cnn_mnist_names_no_training() -> None:
     experiment(jobs, replace(SETTINGS, rounds=1)).run()
 
     assert not {"--workload", "--timing-updates", "--timeout"} & {word for command in jobs.commands for word in command}
+
+
+def test_a_run_with_a_training_that_is_refused_starts_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def refuses(*_: object) -> Iterator[Prepared]:
+        raise UsageError("my_net.py has no model.")
+        yield
+
+    monkeypatch.setattr(suite, "prepared", refuses)
+    monkeypatch.setattr(suite, "Signals", object)  # the pytest that runs this test keeps its own
+    pytester.makeini("[pytest]\nmarkers =\n    e2e: never runs\n")
+    pytester.makeconftest('pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.suite"]')
+    pytester.makepyfile("import pytest\n\n@pytest.mark.e2e\ndef test_one(provider): ...")
+
+    ran = pytester.runpytest_inprocess("-m", "e2e", "-p", "no:hypothesispytest", "-p", "no:cacheprovider")
+
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: my_net.py has no model." in ran.errlines
+    assert "test_one" not in ran.stdout.str()
