@@ -53,6 +53,7 @@ class FakeJobs(JobsClient):
     cpus: list[float] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
     expected: list[float | None] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
 
     def submit(
         self,
@@ -86,6 +87,7 @@ class FakeJobs(JobsClient):
     ) -> FinishedJob:
         on_poll()
         self.expected.append(expected_seconds)
+        self.deadlines.append(deadline_seconds)
         of = self.submitted[-1]
         answer = self.answer(of)
         began = self.now

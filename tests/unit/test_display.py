@@ -47,7 +47,7 @@ def test_a_live_line_shows_round_configuration_epoch_loss_speed_elapsed_and_expe
     screen.say(phase="train", epoch=1, epochs=3, loss=0.09123, images_per_second=8123.4, accuracy=0.98634)
 
     assert screen.last == (
-        "[1:10] round 2/3  2 workers  epoch 1/3  loss 0.0912  8,123 images/s  accuracy 0.9863  (about 0:15 left)"
+        "[1:10] round 2/3  2 workers  epoch 1/3  loss 0.0912  8,123 samples/s  accuracy 0.9863  (about 0:15 left)"
     )
 
 
@@ -130,7 +130,7 @@ def test_a_log_has_one_plain_line_per_epoch_and_no_control_characters() -> None:
 
     assert screen.written.splitlines() == [
         "[0:00] Ray is up",
-        "[0:00] accuracy 1/2  baseline  epoch 1/2  loss 0.5000  8,000 images/s",
+        "[0:00] accuracy 1/2  baseline  epoch 1/2  loss 0.5000  8,000 samples/s",
     ]
 
 

@@ -180,6 +180,16 @@ def test_every_trial_of_a_training_is_told_of_it_and_of_its_data() -> None:
     assert {of.kind: of.updates for of in jobs.submitted} == {"accuracy": 0, "timing": 7, "ceiling": 7}
 
 
+@pytest.mark.parametrize(("seconds_per_epoch", "later"), [(5.0, 180), (60.0, 1200)])
+def test_a_training_has_an_hour_for_each_epoch_until_one_was_seen(seconds_per_epoch: float, later: int) -> None:
+    jobs = FakeJobs(answer=lambda of: with_all_ranks(result(of, seconds_per_epoch * of.epochs), **SAID))
+
+    experiment(jobs, replace(SETTINGS, rounds=1), training=Prepared(NET, "my_net.py", "data.npz")).run()
+
+    first, second, *_ = jobs.deadlines
+    assert (first, second) == (180 + 2 * 3600, 180 + 2 * later)
+
+
 def test_the_command_line_of_cnn_mnist_names_no_training() -> None:
     jobs = FakeJobs()
 
