@@ -127,6 +127,7 @@ def test_a_run_that_was_interrupted_in_its_start_says_whose_reports_are_there(py
     shown = replay(pytester, LOST, conftest=STOPPED)
 
     shown.stdout.fnmatch_lines(["reports: out is as it was, since this run measured nothing"])
+    shown.stdout.no_re_match_line(r"generated|Generated")
 
 
 def test_a_run_that_a_signal_ends_shows_what_was_measured_before(pytester: pytest.Pytester) -> None:
