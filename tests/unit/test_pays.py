@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -13,7 +14,7 @@ from fixtures.analysis.pays import BreakEven, Jobs, Pays, fieller_interval
 from fixtures.analysis.spread import Spread
 from fixtures.analysis.summary import summarise
 from tests.unit.recorded import recorded, recorded_night
-from tests.unit.trials import SCALING, SPREAD, measurement, run, spec, timing_round
+from tests.unit.trials import SCALING, SPREAD, UPDATES, measurement, run, spec, timing_round
 
 ONE = Jobs(1, epoch=(10.0, 12.0), outside=(3.0, 5.0))
 TWO = Jobs(2, epoch=(6.0, 6.0), outside=(9.0, 9.0))
@@ -145,7 +146,13 @@ def test_each_side_is_taken_from_the_clean_rounds_in_which_it_ran() -> None:
 def test_a_round_of_several_epochs_counts_each() -> None:
     trial = measurement(spec(0, "timing", epochs=2), 1, seconds=10.0)
 
-    assert Jobs.of(1, [trial]) == Jobs(1, epoch=(5.0,), outside=(6.0,))
+    assert Jobs.of(1, UPDATES, [trial]) == Jobs(1, epoch=(5.0,), outside=(6.0,))
+
+
+def test_a_round_of_the_first_updates_stands_for_whole_epochs() -> None:
+    few, too_many = (measurement(replace(spec(0, "timing"), updates=made), 1, seconds=10.0) for made in (2, 100))
+
+    assert Jobs.of(1, UPDATES, [few, too_many]).epoch == (10.0 * UPDATES / 2, 10.0)
 
 
 def test_without_a_clean_round_there_is_no_break_even() -> None:
