@@ -22,7 +22,7 @@ class Work:
         workload: name of a built-in training, or a user's file.
         batch_norm: see facts.WorkloadFacts.
         updates: of each epoch, the first ones; 0 for whole epochs.
-        probe_samples: of each global batch, in the equivalence probe; 0 for all of them.
+        probe_samples: of a few global batches, in the equivalence probe; 0 for whole ones, and more of them.
     """
 
     seed: int

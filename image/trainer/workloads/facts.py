@@ -77,7 +77,7 @@ class WorkloadFacts:
         batch_norm: "groups:64", statistics over so many samples; empty where there is no BatchNorm.
         optimizer: with its settings.
         target: the file's TARGET; None where it has none.
-        probe_samples: of each global batch, in the equivalence probe; 0 for all of them.
+        probe_samples: of a few global batches, in the equivalence probe; 0 for whole ones, and more of them.
         notes: for people, such as why the probe has fewer samples.
     """
 

@@ -28,7 +28,8 @@ def describe(optimizer: Any) -> str:
         raise InvalidWorkloadError(
             "optimizer() excludes tensors from weight decay, and all weights are one vector: use a kernel_regularizer"
         )
-    settings = {name: value for name, value in optimizer.get_config().items() if name != "name" and value}
+    unused = ("name",) if optimizer.use_ema else ("name", "ema_momentum")
+    settings = {name: value for name, value in optimizer.get_config().items() if name not in unused and value}
     return f"{kind.__name__}({', '.join(f'{name}={_short(value)}' for name, value in settings.items())})"
 
 

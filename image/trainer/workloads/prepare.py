@@ -184,7 +184,7 @@ def build(functions: Functions | None, seed: int, batch_norm: str) -> Training:
 def check_split(
     training: Training, data: datasets.Data, asked: Asked, batch_norm: str
 ) -> tuple[dict[str, float], int, tuple[str, ...]]:
-    """Return the differences by worker count, and how many samples of each batch the probe can afford, and why."""
+    """Return the differences by worker count, and how many samples of a few batches the probe can afford, and why."""
     from trainer.workloads.split import Split  # noqa: PLC0415 - needs TensorFlow
 
     few = math.lcm(*asked.workers) * max(FEW_SAMPLES, group_size(batch_norm))
@@ -200,10 +200,10 @@ def check_split(
         differences[str(workers)] = split.difference(workers)
         say(f"{workers} workers: their gradients add up to the whole batch's, to {differences[str(workers)]:.0e}")
     gib = (_peak_gib() - memory) * asked.batch_size / len(samples)
-    if len(samples) == asked.batch_size or (seconds <= PROBE_SECONDS and gib <= PROBE_GIB):
+    if seconds <= PROBE_SECONDS and gib <= PROBE_GIB:
         return differences, 0, ()
     why = f"{seconds:.0f} s of a core" if seconds > PROBE_SECONDS else f"{gib:.1f} GiB"
-    note = f"the probe has {len(samples)} of {asked.batch_size} samples of 3 batches: whole ones need about {why}"
+    note = f"the probe has {len(samples)} of {asked.batch_size} samples of 3 batches: 20 whole ones need about {why}"
     say(note)
     return differences, len(samples), (note,)
 
