@@ -8,10 +8,12 @@ import pytest
 import tensorflow as tf
 
 from trainer.datasets import Data, InvalidDataError, save
+from trainer.workloads import cnn
 from trainer.workloads.contract import Draw
 from trainer.workloads.facts import InvalidWorkloadError, WorkloadFacts
 from trainer.workloads.positional import normal, rows, uniform, whole_numbers
 from trainer.workloads.prepare import Asked, prepare
+from trainer.workloads.user_file import UserTraining, load
 
 pytestmark = pytest.mark.training
 
@@ -26,6 +28,16 @@ def sequential(*middle):
 MODEL = """
 def model(seed):
     return sequential({})
+"""
+KERAS_CNN = """
+import keras
+from keras import layers
+
+def model(seed):
+    conv = lambda width: layers.Conv2D(width, 3, activation="relu")
+    hidden = layers.Dense(128, activation="relu")
+    return keras.Sequential([keras.Input((28, 28, 1)), conv(32), layers.MaxPooling2D(), conv(64),
+                             layers.MaxPooling2D(), layers.Flatten(), hidden, layers.Dense(10)])
 """
 ROUNDING = 1e-12
 
@@ -98,6 +110,37 @@ def model(seed):
     assert max(facts.split.values()) < ROUNDING
     assert facts.tensors == ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
     assert facts.sizes == (4, 4, 192, 3)
+
+
+def test_the_cnn_in_keras_gives_the_built_in_ones_loss_and_gradient_for_the_same_weights(tmp_path: Path) -> None:
+    file = tmp_path / "keras_cnn.py"
+    file.write_text(KERAS_CNN)
+    training = UserTraining(load(file), 1, "groups:8")
+    random = np.random.default_rng(1)
+    x, y = tf.constant(random.integers(0, 256, (8, 28, 28, 1), np.uint8)), tf.constant(random.integers(0, 10, 8))
+    weights = tf.constant(cnn.initial_weights(1), tf.float64)
+
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(weights)
+        draw = Draw(1, tf.constant(0, tf.int64), 0, 8)
+        loss, _ = training.loss(weights, tf.zeros(0, tf.float64), x, y, draw)
+        scores = cnn.logits(weights, tf.cast(x, tf.float64) / 255)
+        own = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, scores))
+
+    assert training.sizes == cnn.Cnn.sizes
+    assert float(loss) == pytest.approx(float(own), rel=1e-12)
+    apart = tf.norm(tape.gradient(loss, weights) - tape.gradient(own, weights))
+    assert float(apart) <= ROUNDING * float(tf.norm(tape.gradient(own, weights)))
+
+
+def test_the_cnn_in_keras_equals_its_two_shares(prepared: Prepare) -> None:
+    larger = np.ones((1, 7, 7, 1), np.uint8)
+    images = {name: np.kron(getattr(arrays(), name), larger) for name in ("x_train", "x_test")}
+
+    facts = prepared(KERAS_CNN.replace("hidden,", "hidden, layers.Dropout(0.5),"), data=arrays(**images))
+
+    assert facts.sizes == cnn.Cnn.sizes
+    assert facts.split["2"] < ROUNDING
 
 
 def test_plain_tensorflow_is_fine(prepared: Prepare) -> None:

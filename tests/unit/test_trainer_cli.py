@@ -48,6 +48,9 @@ def test_the_defaults_are_those_of_the_suite() -> None:
         ("--workers 2 --ray-train fast", "argument --ray-train: invalid choice: 'fast'"),
         ("--workers 2 --slowdown 1.5", "--slowdown is a share from 0 to 1, of workers alone"),
         ("--workers 0 --slowdown 0.15", "a baseline is never slowed down"),
+        ("--workers 2 --timing-updates -1", "--timing-updates and --probe-samples start at 0"),
+        ("--workers 2 --probe-samples 256", "a probe has no more than --batch-size"),
+        ("--workers 4 --probe-samples 6", "--probe-samples 6 cannot be divided among --workers 4"),
         ("--workers 2 --fast", "unrecognized arguments: --fast"),
     ],
 )
@@ -151,5 +154,17 @@ def test_tensorflow_is_imported_without_keras_which_can_be_imported_later(tmp_pa
     (tmp_path / "keras.py").touch()
     (tmp_path / "tensorflow.py").write_text("try:\n    import keras\nexcept ImportError:\n    alone = True\n")
     code = "from trainer import deferred; deferred.import_tensorflow(); import tensorflow, keras; tensorflow.alone"
+
+    run(code, tmp_path)
+
+
+def test_keras_is_the_same_in_rays_workers_which_ask_for_keras_2(tmp_path: Path) -> None:
+    (tmp_path / "keras.py").touch()
+    (tmp_path / "tensorflow.py").write_text("import os\nasked = os.environ.get('TF_USE_LEGACY_KERAS')\n")
+    code = (
+        "import os; os.environ |= {'TF_USE_LEGACY_KERAS': '1', 'KERAS_BACKEND': 'jax'}\n"
+        "from trainer import deferred; deferred.import_tensorflow(); import tensorflow\n"
+        "assert tensorflow.asked is None and os.environ['KERAS_BACKEND'] == 'tensorflow'"
+    )
 
     run(code, tmp_path)
