@@ -237,7 +237,7 @@ class Drop(layers.Layer):
     "a generator of its own": (MODEL.format("layers.RandomFlip()"), "layer random_flip draws .*augment.x, seeds."),
     "a Dropout of its own class": (
         "class Mine(layers.Dropout): pass\n" + MODEL.format("Mine(0.5, name='mine')"),
-        "layer mine draws random numbers of its own, other ones on each rank: use keras.layers.Dropout",
+        "layer mine draws random numbers of its own, or counts .*, differently on each rank: use keras.layers.Dropout",
     ),
     "mean over the local batch": (
         MODEL.format("") + "def loss(labels, outputs): return tf.reduce_mean(outputs)",
@@ -309,6 +309,11 @@ class Sum(layers.Layer):
         MODEL.format("") + "def score(labels, outputs): return 2 + 0 * outputs[:, 0]",
         r"score\(labels, outputs\) gives 2, shape \(5,\), for 5 samples; expected a number from 0 to 1 for each",
     ),
+    "another function in float64": (
+        MODEL.format("")
+        + "def loss(labels, outputs): return outputs[:, 0] ** 2 * (1 if outputs.dtype == 'float32' else 2)",
+        "the loss of the first batch is .* in a graph and single precision, and .* expected the same",
+    ),
     "logits of a wrong shape": (
         "def model(seed): return keras.Sequential([keras.Input((4, 4, 1)), layers.Dense(3)])",
         r"the network gives shape \(\d+, 4, 4, 3\) for labels of shape \(\d+,\); expected \(samples, classes\)",
@@ -355,6 +360,30 @@ def test_what_cannot_be_equal_is_refused_by_name_in_one_sentence(prepared: Prepa
         prepared(text)
 
     assert "\n" not in str(refused.value)
+
+
+def test_what_works_on_arrays_alone_fails_here_and_not_on_the_cluster(prepared: Prepare) -> None:
+    with pytest.raises(NotImplementedError, match=r"Cannot convert a symbolic tf\.Tensor"):
+        prepared(MODEL.format("") + "def prepare(x): return np.array(x) / 255")
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        "layers.Embedding(256, 4, mask_zero=True), layers.LSTM(5)",
+        "layers.Embedding(256, 4), layers.Bidirectional(layers.GRU(3))",
+        "layers.Embedding(256, 4, embeddings_regularizer='l2'), layers.Conv1D(3, 3), layers.GlobalMaxPooling1D()",
+    ],
+)
+def test_sequences_of_whole_numbers_are_fine(prepared: Prepare, network: str) -> None:
+    tokens = {name: getattr(arrays(), name).reshape(-1, 16).astype(np.int32) for name in ("x_train", "x_test")}
+
+    facts = prepared(
+        f"def model(seed): return keras.Sequential([keras.Input((16,), dtype='int32'), {network}, layers.Dense(3)])",
+        data=arrays(**tokens),
+    )
+
+    assert max(facts.split.values()) < ROUNDING
 
 
 def test_a_share_of_one_sample_and_batch_norm_is_refused(prepared: Prepare) -> None:

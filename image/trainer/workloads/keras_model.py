@@ -25,7 +25,7 @@ class KerasNetwork:
         self._place = Place(group)
         self._models: dict[str, tuple[Any, list[tuple[str, Any]]]] = {}
         model = self._model("float32")
-        trained, kept = model.trainable_variables, model.non_trainable_variables
+        trained, kept = model.trainable_variables, list(filter(_is_state, model.non_trainable_variables))
         if not trained:
             self._refuse("the model has no weights to train")
         self.tensors = tuple(variable.path for variable in (*trained, *kept))
@@ -49,15 +49,14 @@ class KerasNetwork:
 
     def _call(self, model: Any, weights: Any, state: Any, x: Any, draw: Draw | None) -> tuple[Any, Any, Any]:
         self._place.move(draw)
-        outputs, new_state, losses = model.stateless_call(
-            _tensors(weights, model.trainable_variables),
-            _tensors(state, model.non_trainable_variables),
-            x,
-            training=draw is not None,
-            return_losses=True,
-        )
-        state = tf.concat([tf.reshape(part, [-1]) for part in new_state], 0) if new_state else state
-        return outputs, state, tf.add_n(losses) if losses else 0.0
+        kept = model.non_trainable_variables
+        parts = iter(_tensors(state, [variable for variable in kept if _is_state(variable)]))
+        given = [next(parts) if _is_state(variable) else tf.convert_to_tensor(variable) for variable in kept]
+        trained = _tensors(weights, model.trainable_variables)
+        outputs, new, losses = model.stateless_call(trained, given, x, training=draw is not None, return_losses=True)
+        self._require_unchanged(model, given, new)
+        new_state = [tf.reshape(part, [-1]) for variable, part in zip(kept, new, strict=True) if _is_state(variable)]
+        return outputs, tf.concat(new_state, 0) if new_state else state, tf.add_n(losses) if losses else 0.0
 
     def _model(self, dtype: str) -> Any:
         """Return the model in this precision, which is built when it is first asked for."""
@@ -71,7 +70,6 @@ class KerasNetwork:
                 self._require_known(model)
                 self._require_precision(model, dtype)
                 self._models[dtype] = by_position(model, self._place)
-                self._require_keyed(self._models[dtype][0])
                 self._require_same_shapes(dtype)
         return self._models[dtype][0]
 
@@ -98,19 +96,16 @@ class KerasNetwork:
                     "leave dtype and mixed precision out"
                 )
 
-    def _require_keyed(self, model: Any) -> None:
-        """Refuse state that is not the training's: a generator of random numbers, or counters."""
-        owner = {id(variable): layer.name for layer in _all_layers(model) for variable in layer.variables}
-        weights = {id(variable) for variable in model.non_trainable_weights}
-        for variable in model.non_trainable_variables:
-            name = owner[id(variable)]
-            if id(variable) not in weights:
+    def _require_unchanged(self, model: Any, given: list[Any], new: list[Any]) -> None:
+        """Refuse what changed beside the floats of the state: a generator of random numbers, or a counter."""
+        for variable, before, after in zip(model.non_trainable_variables, given, new, strict=True):
+            if after is not before and not _is_state(variable):
+                layer = next(layer.name for layer in _all_layers(model) if _owns(layer, variable))
                 self._refuse(
-                    f"layer {name} draws random numbers of its own, other ones on each rank: use keras.layers.Dropout, "
-                    "SpatialDropout, GaussianDropout or GaussianNoise, or augment(x, seeds)"
+                    f"layer {layer} draws random numbers of its own, or counts ({variable.path}), differently on each "
+                    "rank: use keras.layers.Dropout, SpatialDropout, GaussianDropout or GaussianNoise, or augment(x, "
+                    "seeds)"
                 )
-            if "float" not in variable.dtype:
-                self._refuse(f"layer {name} keeps {variable.path} of type {variable.dtype}; expected floats")
 
     def _require_same_shapes(self, dtype: str) -> None:
         own, first = ([tuple(v.shape) for v in self._models[d][0].variables] for d in (dtype, "float32"))
@@ -119,6 +114,15 @@ class KerasNetwork:
 
     def _refuse(self, sentence: str) -> None:
         raise InvalidWorkloadError(f"{self._file}: {sentence}")
+
+
+def _is_state(variable: Any) -> bool:
+    """Return whether it goes into the flat vector; generators of random numbers hold whole numbers."""
+    return "float" in variable.dtype
+
+
+def _owns(layer: Any, variable: Any) -> bool:
+    return any(own is variable for own in layer.variables)
 
 
 def _flat(variables: list[Any]) -> Any:

@@ -64,13 +64,17 @@ def parse(arguments: Sequence[str]) -> Asked:
     parser = argparse.ArgumentParser(prog="prepare", description=__doc__)
     parser.add_argument("--workload", required=True, metavar="NAME|FILE")
     parser.add_argument("--data", default="", metavar="NAME|PATH", help="empty: the workload's own")
-    parser.add_argument("--workers", default="2", metavar="N,M", help="worker counts that will be measured")
+    parser.add_argument(
+        "--workers", type=_counts, default=(2,), metavar="N,M", help="worker counts that will be measured"
+    )
     parser.add_argument("--batch-size", type=int, default=128, help="global")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER")
-    options = parser.parse_args(arguments)
-    options.workers = tuple(map(int, options.workers.split(",")))
-    return Asked(**vars(options))
+    return Asked(**vars(parser.parse_args(arguments)))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
 
 
 def prepare(asked: Asked) -> WorkloadFacts:
@@ -199,6 +203,7 @@ def check_split(
     for workers in asked.workers:
         differences[str(workers)] = split.difference(workers)
         say(f"{workers} workers: their gradients add up to the whole batch's, to {differences[str(workers)]:.0e}")
+    split.require_graph()
     gib = (_peak_gib() - memory) * asked.batch_size / len(samples)
     if seconds <= PROBE_SECONDS and gib <= PROBE_GIB:
         return differences, 0, ()
@@ -217,7 +222,8 @@ def require_scores(training: Training, data: datasets.Data) -> None:
     import tensorflow as tf  # noqa: PLC0415 - seconds, which the command line need not pay
 
     x, y = tf.constant(data.x_test[:SCORED]), tf.constant(data.y_test[:SCORED])
-    scores = training.scores(tf.constant(training.weights), tf.constant(training.state), x, y).numpy()
+    graph = tf.function(training.scores, autograph=False)  # as it is where it trains
+    scores = graph(tf.constant(training.weights), tf.constant(training.state), x, y).numpy()
     if scores.shape != (len(x),) or not ((scores >= 0) & (scores <= 1)).all():
         raise InvalidWorkloadError(
             f"score(labels, outputs) gives {scores.ravel()[0]:g}, shape {scores.shape}, for {len(x)} samples; "

@@ -16,6 +16,8 @@ from trainer.workloads.facts import InvalidWorkloadError
 from trainer.workloads.user_file import UserTraining
 
 TOLERANCE = 1e-9
+GRAPH_TOLERANCE = 1e-3
+"""Of the loss, between single and double precision."""
 SMALL = 1e-4
 """Of the whole gradient: a tensor whose own is smaller is measured by this, since it may be nothing but rounding."""
 
@@ -43,7 +45,7 @@ class Split:
         self._x, self._y = data.x_train[samples], data.y_train[samples]
         self._weights = tf.constant(training.weights, tf.float64)
         self._state = tf.constant(training.state, tf.float64)
-        self.whole = self._gradient(slice(0, len(samples)))
+        self.whole, self.loss = self._gradient(slice(0, len(samples)))
 
     def difference(self, workers: int) -> float:
         """Return how far the sum of the shares' gradients is from the whole batch's, relative, of the worst tensor.
@@ -51,7 +53,7 @@ class Split:
         Raises InvalidWorkloadError that names what couples the samples where that is more than rounding.
         """
         shares = [share(rank, workers, len(self._x)) for rank in range(workers)]
-        total = sum((self._gradient(positions) for positions in shares), start=np.zeros(()))
+        total = sum((self._gradient(positions)[0] for positions in shares), start=np.zeros(()))
         ends = np.cumsum(self.training.sizes)[:-1]
         least = SMALL * np.linalg.norm(self.whole)
         worst = max(
@@ -65,8 +67,20 @@ class Split:
             )
         return worst
 
-    def _gradient(self, positions: slice) -> NDArray[np.float64]:
-        """Return the gradient of these samples' share of the loss, and behind it their share of the new state."""
+    def require_graph(self) -> None:
+        """Require that the training can be made into a graph, as it is where it trains, and is the same there."""
+        weights, state, x, y, draw = self._batch(slice(0, len(self._x)))
+        single = tf.cast(weights, tf.float32), tf.cast(state, tf.float32)
+        graph = tf.function(lambda *arrays: self.training.loss(*arrays, draw)[0], autograph=False)
+        loss = float(graph(*single, x, y))
+        if not abs(loss - self.loss) <= GRAPH_TOLERANCE * abs(self.loss):
+            raise InvalidWorkloadError(
+                f"the loss of the first batch is {loss:.6g} in a graph and single precision, and {self.loss:.6g} "
+                "without a graph in double precision: expected the same, whatever the precision"
+            )
+
+    def _gradient(self, positions: slice) -> tuple[NDArray[np.float64], float]:
+        """Return the gradient of these samples' share of the loss, behind it their share of the state, and the loss."""
         weights, state, x, y, draw = self._batch(positions)
         with tf.GradientTape() as tape:
             tape.watch(weights)
@@ -79,7 +93,7 @@ class Split:
             raise InvalidWorkloadError(
                 "the gradient of the first batch is zero or not a number: nothing can be trained"
             )
-        return result
+        return result, float(loss)
 
     def _batch(self, positions: slice) -> tuple[Any, Any, Any, Any, Draw]:
         draw = Draw(self.seed, tf.constant(0, tf.int64), positions.start, len(self._x))
