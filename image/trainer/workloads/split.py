@@ -70,9 +70,8 @@ class Split:
     def require_graph(self) -> None:
         """Require that the training can be made into a graph, as it is where it trains, and is the same there."""
         weights, state, x, y, draw = self._batch(slice(0, len(self._x)))
-        single = tf.cast(weights, tf.float32), tf.cast(state, tf.float32)
-        graph = tf.function(lambda *arrays: self.training.loss(*arrays, draw)[0], autograph=False)
-        loss = float(graph(*single, x, y))
+        graph = tf.function(lambda w, s, x, y: self.training.loss(w, s, x, y, draw)[0], autograph=False)
+        loss = float(graph(tf.cast(weights, tf.float32), tf.cast(state, tf.float32), x, y))
         if not abs(loss - self.loss) <= GRAPH_TOLERANCE * abs(self.loss):
             raise InvalidWorkloadError(
                 f"the loss of the first batch is {loss:.6g} in a graph and single precision, and {self.loss:.6g} "
