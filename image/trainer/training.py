@@ -22,7 +22,7 @@ from trainer.loop import Loop
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
 from trainer.reading import from_dict, parse_json
-from trainer.result import ComputeResources, EpochRecord, RankRecord
+from trainer.result import ComputeResources, EpochRecord, Probe, RankRecord
 from trainer.telemetry import Stopwatch
 from trainer.work import Work
 from trainer.workloads.cnn import Cnn
@@ -67,11 +67,7 @@ def train(
     loop = Loop(training, arrays, work, schedule.share(rank, world_size, work.batch_size), collective)
     loop.build()
     marks["build"] = time.time()
-    probe = None
-    if work.probe:
-        progress({"phase": "probe"})
-        probe = loop.probe(world_size)
-        marks["probe"] = time.time()
+    probe = _run_probe(loop, world_size, marks, progress) if work.probe else None
     calibration = calibrate()
     marks["calibrate"] = time.time()
     wait_for_start()
@@ -126,6 +122,13 @@ def load_data(work: Work) -> tuple[datasets.Data, str]:
         return data.load(Path(work.data)), data.SHA256
     arrays = datasets.load_prepared(Path(work.data))
     return arrays, datasets.digest(arrays)
+
+
+def _run_probe(loop: Loop, world_size: int, marks: dict[str, float], progress: Progress) -> Probe:
+    progress({"phase": "probe"})
+    probe = loop.probe(world_size)
+    marks["probe"] = time.time()
+    return probe
 
 
 def _train_epochs(
