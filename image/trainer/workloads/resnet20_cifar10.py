@@ -38,7 +38,7 @@ def resnet20(seed: int, normalization: Callable[[], keras.Layer]) -> keras.Model
         if stride > 1:
             x = keras.ops.pad(layers.MaxPooling2D(1, stride)(x), [[0, 0], [0, 0], [0, 0], [width // 4, width // 4]])
         x = layers.ReLU()(layers.Add()([x, residual]))
-    scores = layers.Dense(10, kernel_initializer="he_normal", kernel_regularizer=decay)
+    scores = layers.Dense(10, kernel_regularizer=decay)
     return keras.Model(image, scores(layers.GlobalAveragePooling2D()(x)))
 
 
