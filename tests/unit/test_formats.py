@@ -159,7 +159,7 @@ WHOLE = {
 DAMAGE = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=9), st.integers(0, 9)), min_size=1)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(sorted(WHOLE)), st.integers(0, 5), st.booleans(), DAMAGE)
 def test_damaged_files_are_read_or_refused_and_nothing_else(
     kind: str, number: int, at_the_start: bool, damage: list[tuple[float, bytes, int]]
