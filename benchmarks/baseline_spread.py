@@ -3,8 +3,6 @@
 python benchmarks/baseline_spread.py --seeds 20 > fixtures/analysis/baseline_spread.json
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -8,8 +8,6 @@ read from /proc/PID/task/*/schedstat (Linux only). A try changes the cluster fro
 changes it back: processes are stopped (SIGSTOP), or moved to a core that no rank is on.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

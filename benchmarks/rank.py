@@ -5,8 +5,6 @@
 The last line of rank 0's output carries the result, as the trainer's does.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """The result of a bench as tables for a terminal."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """What every thread of this machine did while ranks trained, by the kernel's own counters (Linux only)."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections import defaultdict

@@ -3,8 +3,6 @@
 They get what the cluster's workers get, without the cluster: environment, core, priority, collective.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

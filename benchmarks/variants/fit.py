@@ -1,7 +1,5 @@
 """`model.fit`, as every tutorial has it."""
 
-from __future__ import annotations
-
 import sys
 import time
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """A tf.data pipeline that shuffles, batches and prefetches, consumed by one graph for the whole epoch."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -4,8 +4,6 @@ Each worker has the batch of one process, as the documentation has it, so N work
 as many images, and 1/N of the updates.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from dataclasses import asdict, replace

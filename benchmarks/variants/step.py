@@ -1,7 +1,5 @@
 """A custom step under GradientTape in a `tf.function`, called from Python once per update."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keras layers and optimiser, the whole epoch in one `tf.function` with the data on the device."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

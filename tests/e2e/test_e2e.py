@@ -3,8 +3,6 @@
 pytest -m e2e --workers=2,4
 """
 
-from __future__ import annotations
-
 import pytest
 
 from fixtures.analysis.summary import Summary

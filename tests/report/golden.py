@@ -3,8 +3,6 @@
 GOLDEN=write pytest tests/report tests/stand_ins writes them anew; read the difference before it is committed.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every plot shows what it should, in words and figures as well; its bytes are the same each time."""
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace

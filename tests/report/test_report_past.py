@@ -1,7 +1,5 @@
 """A run beside the earlier ones: only like runs, the gate's limit, and what it says, on the page and in Markdown."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

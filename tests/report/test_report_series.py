@@ -1,7 +1,5 @@
 """The time series in the report: drawn from the measurements alone, and absent where nobody watched."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from fixtures.analysis.measurement import Run, TrialSeries

@@ -1,7 +1,5 @@
 """A great run makes a page that is quick to make and small enough to send."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from functools import cache

@@ -1,7 +1,5 @@
 """Tables are written once: as HTML that scrolls in its own box, and as Markdown that nothing can break."""
 
-from __future__ import annotations
-
 import pytest
 
 from fixtures.report.tables import Table

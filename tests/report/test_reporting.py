@@ -1,7 +1,5 @@
 """What a run leaves: the exit code of its verdict, and files that are whole or not there."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

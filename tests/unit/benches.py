@@ -1,7 +1,5 @@
 """What an honest bench leaves. A test changes one figure of it and sees what is said about the targets."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The command lines of the bench, of a rank and of a variant: what they take, and what they refuse."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

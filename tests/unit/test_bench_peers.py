@@ -1,7 +1,5 @@
 """How others train beside this project: speedups over their own single process and over the baseline."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The rounds of a bench: what runs in which order, and what is left as data."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 

@@ -1,7 +1,5 @@
 """The rounds of a bench as they run: what is repeated, what is set aside, and what is left when it is cut off."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

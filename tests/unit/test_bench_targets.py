@@ -1,7 +1,5 @@
 """The speed targets: met, missed or not shown, and only between equal trainings."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Where a trial's time goes, worked out from readings."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
