@@ -1,7 +1,7 @@
 """ResNet-20 on CIFAR-10 as He et al. (2016, section 4.2) trained it, but with GroupNormalization.
 
 They report 91.25 % of the test set after 164 epochs, with BatchNormalization and a falling learning rate. A few epochs
-at the first rate are far from that, so there is no TARGET.
+are far from that, so there is no TARGET.
 """
 
 from collections.abc import Callable
@@ -54,5 +54,5 @@ def augment(x: Any, seeds: Any) -> Any:
 
 
 def optimizer() -> keras.optimizers.Optimizer:
-    """Return gradient descent with momentum, at the rate they begin with."""
-    return keras.optimizers.SGD(0.1, momentum=0.9)
+    """Return gradient descent with momentum, at the rate at which they warm up a deeper network; then they take 0.1."""
+    return keras.optimizers.SGD(0.01, momentum=0.9)
