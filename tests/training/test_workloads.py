@@ -237,7 +237,25 @@ class Drop(layers.Layer):
     "a generator of its own": (MODEL.format("layers.RandomFlip()"), "layer random_flip draws .*augment.x, seeds."),
     "a Dropout of its own class": (
         "class Mine(layers.Dropout): pass\n" + MODEL.format("Mine(0.5, name='mine')"),
-        "layer mine draws random numbers of its own, or counts .*, differently on each rank: use keras.layers.Dropout",
+        "layer mine draws random numbers of its own, or counts .*, differently on each rank: .*keras.layers.Dropout",
+    ),
+    "dropout in an LSTM": (
+        MODEL.format("layers.Reshape((4, 3)), layers.LSTM(2, dropout=0.2)"),
+        "layer lstm draws random numbers of its own, .*: set its own dropout to 0 and use keras.layers.Dropout",
+    ),
+    "dropout in an attention": (
+        """
+def model(seed):
+    image = keras.Input((4, 4, 1))
+    x = layers.Reshape((4, 4))(image)
+    x = layers.MultiHeadAttention(2, 2, dropout=0.1)(x, x)
+    return keras.Model(image, layers.Dense(3)(layers.Flatten()(x)))
+""",
+        "layer multi_head_attention draws random numbers of its own, .*: set its own dropout to 0",
+    ),
+    "samples of another shape": (
+        "def model(seed): return keras.Sequential([keras.Input((5, 5)), layers.Flatten(), layers.Dense(3)])",
+        r"samples of shape \(4, 4, 1\) for the model's input of \(5, 5\)",
     ),
     "mean over the local batch": (
         MODEL.format("") + "def loss(labels, outputs): return tf.reduce_mean(outputs)",

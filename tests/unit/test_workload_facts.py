@@ -14,6 +14,7 @@ from trainer.workloads.facts import (
     is_built_in,
     workload_file,
 )
+from trainer.workloads.prepare import Asked, explain, require_divisible
 
 
 def written(folder: Path, text: str) -> Path:
@@ -87,3 +88,29 @@ def test_the_facts_need_the_standard_library_alone() -> None:
         "sys.exit(bool({'tensorflow', 'numpy', 'ray', 'keras'} & set(sys.modules)))"
     )
     run(code)
+
+
+@pytest.mark.parametrize(
+    ("workers", "text", "rule"),
+    [
+        ((2, 4), "", "groups:24"),
+        ((2, 3), "", "groups:16"),
+        ((1,), "", "groups:96"),
+        ((2,), "BATCH_NORM = 'groups:8'", "groups:8"),
+    ],
+)
+def test_every_share_has_whole_groups(tmp_path: Path, workers: tuple[int, ...], text: str, rule: str) -> None:
+    file = written(tmp_path, text)
+
+    assert require_divisible(Asked(str(file), "", workers, 96, 1, tmp_path), file, samples=96) == rule
+
+
+def test_an_error_in_a_users_file_is_one_sentence_with_its_line(tmp_path: Path) -> None:
+    file = written(tmp_path, "\n\nraise ValueError('first\\nsecond')")
+
+    with pytest.raises(ValueError, match="first") as raised:
+        exec(compile(file.read_text(), str(file), "exec"))
+
+    assert explain(raised.value, str(file)) == "my_net.py, line 3: ValueError: first"
+    assert explain(ValueError("of Keras"), str(file)) == "my_net.py: ValueError: of Keras"
+    assert explain(ValueError("ours"), "cnn-fashion-mnist") == ""

@@ -38,6 +38,8 @@ class KerasNetwork:
     def outputs(self, weights: Any, state: Any, x: Any, draw: Draw | None) -> tuple[Any, Any, Any]:
         """Return what the model gives, its new state, and the sum of its regularisers."""
         model = self._model(weights.dtype.name)
+        if not _fits(x.shape[1:], model.input_shape[1:]):
+            self._refuse(f"samples of shape {tuple(x.shape[1:])} for the model's input of {model.input_shape[1:]}")
         return self._call(model, weights, state, x, draw)
 
     def stages(self, weights: Any, state: Any, x: Any, draw: Draw) -> tuple[list[tuple[str, Any]], Any]:
@@ -103,8 +105,8 @@ class KerasNetwork:
                 layer = next(layer.name for layer in _all_layers(model) if _owns(layer, variable))
                 self._refuse(
                     f"layer {layer} draws random numbers of its own, or counts ({variable.path}), differently on each "
-                    "rank: use keras.layers.Dropout, SpatialDropout, GaussianDropout or GaussianNoise, or augment(x, "
-                    "seeds)"
+                    "rank: set its own dropout to 0 and use keras.layers.Dropout, SpatialDropout, GaussianDropout or "
+                    "GaussianNoise beside it, or augment(x, seeds)"
                 )
 
     def _require_same_shapes(self, dtype: str) -> None:
@@ -114,6 +116,13 @@ class KerasNetwork:
 
     def _refuse(self, sentence: str) -> None:
         raise InvalidWorkloadError(f"{self._file}: {sentence}")
+
+
+def _fits(sample: Any, expected: Any) -> bool:
+    """Return whether a model takes samples of this shape; Keras adds or drops a last axis of one."""
+    shapes = [sample, (*sample, 1), *([sample[:-1]] if len(sample) and sample[-1] == 1 else [])]
+    same = [shape for shape in shapes if len(shape) == len(expected)]
+    return any(all(size in (None, own) for own, size in zip(shape, expected, strict=True)) for shape in same)
 
 
 def _is_state(variable: Any) -> bool:

@@ -260,14 +260,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def explain(error: BaseException, workload: str) -> str:
-    """Return where in a user's own file an error comes from, and what it says; empty where it comes from elsewhere."""
-    lines = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(Path(workload).name)
-    ]
-    if not lines or not workload.endswith(".py"):
+    """Return what an error says, and where in a user's own file it comes from; empty for a built-in training."""
+    file = Path(workload)
+    if file.suffix != ".py":
         return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == file.name]
+    place = f"{file.name}, line {lines[-1]}" if lines else file.name
     said = (str(error).strip().splitlines() or [""])[0]
-    return f"{Path(workload).name}, line {lines[-1].lineno}: {type(error).__name__}: {said}"
+    return f"{place}: {type(error).__name__}: {said}"
 
 
 if __name__ == "__main__":
