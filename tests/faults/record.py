@@ -65,7 +65,7 @@ def read_verdict(setting: Setting) -> str:
 
 def shorten(message: str, setting: Setting) -> str:
     """Return a message without the paths of this machine, and without what stands in front of it."""
-    message = re.sub(r"^(\[\d+:\d\d\] |E +|ERROR: )+", "", message.strip())
+    message = re.sub(r"^(\[\d+:\d\d\] |E +|ERROR: |!+ |_pytest\S+ )+| !+$", "", message.strip())
     folders = {
         setting.checkout: ".",
         setting.folder: "..",

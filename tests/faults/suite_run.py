@@ -26,7 +26,8 @@ GONE_SECONDS = 30.0
 """After the end of a run: what is still there then is left over."""
 LONGEST_SECONDS = 420.0
 """After which a run is ended by force: longer than the suite gives a trial that hangs."""
-APPEARS_SECONDS = 90.0
+APPEARS_SECONDS = 150.0
+"""Longer than a start may take."""
 ELSEWHERE = "ray-train-e2e-reports-"
 """Where reports go that the reports folder cannot take; they are meant to stay."""
 
