@@ -1,7 +1,5 @@
 """Options of the campaign, and what its runs are given."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """The faults of a run on the embedded cluster, and what it must say of each."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -31,7 +29,7 @@ GCS, DASHBOARD = "gcs_server", r"dashboard/dashboard\.py"
 """Processes of a run, by their command lines."""
 
 MNIST, TRAINING = "image/data/mnist.npz", "image/trainer/training.py"
-PRINT = "print(encode(result)"
+THREADS, PRINT = "    configure_threads(work", "print(encode(result)"
 FORGED = "TRIAL-RESULT 2 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a {}"
 GLIBCXX = "/lib/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by _pywrap_tensorflow_internal.so)"
 DEAD = "http://127.0.0.1:9"
@@ -193,9 +191,7 @@ IN_THE_BASELINE = (
         "trainer-failed",
         "REGRESSION",
         1,
-        prepare=edit(
-            TRAINING, "    configure_threads(work", '    raise ValueError("a mistake")\n    configure_threads(work'
-        ),
+        prepare=edit(TRAINING, THREADS, f'    raise ValueError("a mistake")\n{THREADS}'),
     ),
     Fault(
         "the baseline prints two result lines",
@@ -266,9 +262,7 @@ UNDER_RAY_TRAIN = (
     ),
     harmless(
         "a rank prints a forged result line",
-        prepare=edit(
-            TRAINING, "    mnist = data.load(", f'    print("{FORGED}" if rank else "")\n    mnist = data.load('
-        ),
+        prepare=edit(TRAINING, THREADS, f'    print("{FORGED}" if world_size > 1 else "")\n{THREADS}'),
     ),
     harmless("/dev/shm has 1 MB", prepare=mount("size=1m", lambda setting: Path("/dev/shm"))),
 )

@@ -1,7 +1,5 @@
 """A fault as a value: what is done to a run, when, and what the run must say."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

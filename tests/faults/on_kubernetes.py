@@ -1,7 +1,5 @@
 """The faults of a run on the Kubernetes cluster that --cluster names, by kubectl and docker, and what it must say."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

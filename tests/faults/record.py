@@ -1,7 +1,5 @@
 """What the campaign has seen: a line of JSON for each fault and each kill, and the tables of docs/FAULTS.md."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """One run of the suite from outside: a checkout and a temporary folder of its own, what it says, what it leaves."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -3,8 +3,6 @@
 `make faults ARGS="-k raylet"` runs some of them; docs/FAULTS.md has what each run did.
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import time

@@ -3,8 +3,6 @@
 `make faults ARGS="-k kill --kills=100 --kills-seed=1"`; the same seed chooses the same kills again.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import signal
