@@ -82,15 +82,15 @@ def tell(number: signal.Signals) -> Inject:
     return lambda run: os.kill(run.pid, number)
 
 
-def edit(file: str, old: str, new: str) -> Prepare:
-    """Replace text in a file of the checkout, which must have it."""
+def replace_text(file: str, old: str, new: str, setting: Setting) -> None:
+    """Replace text in a file of the checkout."""
+    path = setting.checkout / file
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
 
-    def prepare(setting: Setting) -> None:
-        text = (setting.checkout / file).read_text(encoding="utf-8")
-        assert old in text, f"{file} has no {old!r}"
-        (setting.checkout / file).write_text(text.replace(old, new, 1), encoding="utf-8")
 
-    return prepare
+def edit(file: str, old: str, new: str) -> partial[None]:
+    """Prepare a run by replacing text in a file of its checkout."""
+    return partial(replace_text, file, old, new)
 
 
 def write(file: str, content: bytes) -> Prepare:
