@@ -9,8 +9,6 @@ Every configuration runs once in each round, in rotating order, on one embedded 
 The raw measurements are written after each round, so that a run that was cut off can be judged as well.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import os

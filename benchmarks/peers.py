@@ -1,7 +1,5 @@
 """How others train the same network on two workers, beside this project: a pure function of a bench, and its chart."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -9,8 +9,6 @@ a round scatters about the mean of its own run. What was measured there before i
 synthetic histories takes the noisiest machine of each. --dry-run prints and writes nothing.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import re

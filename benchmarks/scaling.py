@@ -6,8 +6,6 @@ python benchmarks/scaling.py --results RUN           also takes the jobs' overhe
 Without --results the overhead that the file holds already is kept. Nothing else should run meanwhile.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

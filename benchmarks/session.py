@@ -1,7 +1,5 @@
 """The rounds of a bench: every configuration once in each, proven, and written down before the next begins."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence

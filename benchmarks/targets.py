@@ -1,7 +1,5 @@
 """Whether the speed targets are met: a pure function of what a bench measured."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum

@@ -4,8 +4,6 @@ Nothing here comes from trainer.workloads or trainer.training: a variant is what
 not seen them. At import this needs the standard library alone, since the bench reads the results.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

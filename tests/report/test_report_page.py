@@ -1,7 +1,5 @@
 """The reports of recorded and made-up runs, as wholes; and the files in which they lie."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The section "Does it pay?": what it says, what it draws, and what it leaves out."""
 
-from __future__ import annotations
-
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence

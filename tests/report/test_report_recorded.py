@@ -1,7 +1,5 @@
 """Reports of real nights: what the gate said of them, and the pages, Markdown and summaries as wholes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

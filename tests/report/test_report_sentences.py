@@ -1,7 +1,5 @@
 """What the page says first: one sentence with the numbers, and what to do next when it is not PASS."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

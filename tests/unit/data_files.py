@@ -1,7 +1,5 @@
 """Write arrays as the public data sets are written."""
 
-from __future__ import annotations
-
 import gzip
 import io
 import struct

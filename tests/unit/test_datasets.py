@@ -1,7 +1,5 @@
 """The arrays of a training: found by name or path, checked, named by their content."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Arrays from files: the public formats as they are, and one sentence for everything else."""
 
-from __future__ import annotations
-
 import gzip
 import pickle
 import subprocess

@@ -1,7 +1,5 @@
 """Data from outside, damaged in any way: it is read, or refused in one sentence; nothing else."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Sequence
