@@ -41,5 +41,5 @@ def model(seed: int) -> keras.Model:
 # def optimizer():                # keras.optimizers.Adam(0.001)
 # def loss(labels, outputs):      # of each sample; sparse softmax cross-entropy
 # def score(labels, outputs):     # of each sample, from 0 to 1; 1 where the largest logit is the label's
-# def prepare(x):                 # of each sample, before the model; x / 255
+# def prepare(x):                 # of each sample, before the model; pixels (uint8) / 255
 # def augment(x, seeds):          # of each training sample, by two random numbers of its own; nothing

@@ -91,7 +91,7 @@ class Loop:
                 self._scores_from(start)
         self._restore()
 
-    def probe(self, world_size: int) -> Probe:
+    def probe(self, rank: int, world_size: int) -> Probe:
         """Return the first reduced gradient and the change of the weights over plain SGD updates.
 
         Plain SGD, since Adam divides by the gradient's size and so would hide a sum in place of a mean.
@@ -100,7 +100,7 @@ class Loop:
         change after twenty updates (measured); in double precision they agree to 3e-15.
         """
         size = self._work.probe_samples or self._work.batch_size
-        positions = schedule.share(self._positions.start * world_size // self._work.batch_size, world_size, size)
+        positions = schedule.share(rank, world_size, size)
         graph = tf.function(
             lambda weights, state, samples: self._reduced_gradient(weights, state, samples, positions.start, size),
             autograph=False,

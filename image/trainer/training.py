@@ -67,7 +67,7 @@ def train(
     loop = Loop(training, arrays, work, schedule.share(rank, world_size, work.batch_size), collective)
     loop.build()
     marks["build"] = time.time()
-    probe = _run_probe(loop, world_size, marks, progress) if work.probe else None
+    probe = _run_probe(loop, rank, world_size, marks, progress) if work.probe else None
     calibration = calibrate()
     marks["calibrate"] = time.time()
     wait_for_start()
@@ -124,9 +124,9 @@ def load_data(work: Work) -> tuple[datasets.Data, str]:
     return arrays, datasets.digest(arrays)
 
 
-def _run_probe(loop: Loop, world_size: int, marks: dict[str, float], progress: Progress) -> Probe:
+def _run_probe(loop: Loop, rank: int, world_size: int, marks: dict[str, float], progress: Progress) -> Probe:
     progress({"phase": "probe"})
-    probe = loop.probe(world_size)
+    probe = loop.probe(rank, world_size)
     marks["probe"] = time.time()
     return probe
 

@@ -8,6 +8,8 @@ import pytest
 
 from trainer import data
 from trainer.__main__ import MNIST, main
+from trainer.formats import InvalidDataError
+from trainer.workloads.facts import InvalidWorkloadError
 
 
 def test_the_archive_in_the_repository_is_mnist() -> None:
@@ -41,13 +43,21 @@ def test_a_missing_archive_is_an_error_that_names_file_and_expected_hash(tmp_pat
         data.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (data.DamagedDataError("MNIST at /gone: no such file"), 3),
+        (InvalidWorkloadError("absent.py: there is no such file"), 2),
+        (InvalidDataError("x_train holds NaN"), 2),
+    ],
+)
 def test_the_trainer_ends_with_the_sentence_and_no_traceback(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int
 ) -> None:
-    def damaged(*_: object) -> None:
-        raise data.DamagedDataError("MNIST at /gone: no such file")
+    def refuse(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr("trainer.__main__.run", damaged)
+    monkeypatch.setattr("trainer.__main__.run", refuse)
 
-    assert main(["--workers", "0"]) == 3
-    assert capsys.readouterr().err == "trainer: MNIST at /gone: no such file\n"
+    assert main(["--workers", "0"]) == code
+    assert capsys.readouterr().err == f"trainer: {error}\n"
