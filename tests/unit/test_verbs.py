@@ -211,6 +211,7 @@ def test_the_settings_are_those_of_a_run_in_this_folder(desk: Desk, capsys: Say)
     assert (settings.workers, settings.cluster, settings.batch_size) == ((4,), "kind", 256)
     assert settings.kubernetes.profile == "yours"
     assert settings.reports == desk.root / "out"
-    (desk.root / "pyproject.toml").write_text("[tool")
-    assert desk.run("status") == 4
-    assert "pyproject.toml cannot be read" in capsys.readouterr().err
+    for text in ("[tool", "tool = 3", f"tool = {'[' * 9000}"):
+        (desk.root / "pyproject.toml").write_text(text)
+        assert desk.run("status") == 4
+        assert "pyproject.toml cannot be read" in capsys.readouterr().err
