@@ -87,7 +87,7 @@ class Loop:
         """Build the graph and run one step, on state that is then restored."""
         self.run(self.batches(epoch=0)[:1])
         if self._work.evaluate:
-            for start in {0, len(self._y_test) // EVALUATION_BATCH * EVALUATION_BATCH}:  # whole batches, and the rest
+            for start in {0, (len(self._y_test) - 1) // EVALUATION_BATCH * EVALUATION_BATCH}:  # the last may be smaller
                 self._scores_from(start)
         self._restore()
 
@@ -132,7 +132,8 @@ class Loop:
         seconds = time.perf_counter() - started
         digest = hashlib.sha256(self._weights.numpy().tobytes() + self._state.numpy().tobytes()).hexdigest()
         if not np.isfinite(losses).all():
-            raise DivergedError(f"the loss is not a number after update {int(np.isfinite(losses).argmin())}")
+            update = int(np.isfinite(losses).argmin())
+            raise DivergedError(f"the loss is not a number after update {update}: try a smaller learning rate")
         used = used.numpy().tolist()
         return EpochRecord(
             updates=int(self._step.numpy()) - before,

@@ -10,10 +10,13 @@ import pytest
 from tests.training.ranks import ROOT, finish, start
 from tests.training.test_workloads import HEAD, MODEL, arrays
 from trainer import schedule
+from trainer.collective import Alone
 from trainer.datasets import digest, save
+from trainer.loop import DivergedError, Loop
 from trainer.reading import BrokenResultError
 from trainer.result import TrialResult, decode
 from trainer.work import Work
+from trainer.workloads.user_file import UserTraining, load
 
 pytestmark = pytest.mark.training
 
@@ -91,6 +94,17 @@ def test_the_first_updates_of_each_epoch_alone_are_trained_on(trials: tuple[Tria
 
     assert [epoch.updates for epoch in epochs] == [UPDATES] * 2
     assert schedule.add_coverage(epoch.coverage for epoch in epochs) == schedule.coverage(expected)
+
+
+def test_a_training_whose_loss_is_no_number_any_more_ends_there(tmp_path: Path) -> None:
+    (tmp_path / "my_net.py").write_text(HEAD + MODEL.format("") + "def optimizer(): return keras.optimizers.SGD(1e30)")
+    training = UserTraining(load(tmp_path / "my_net.py"), 1, "")
+    work = Work(1, 1, BATCH, 1, "", "auto", probe=False, evaluate=False)
+    loop = Loop(training, arrays(), work, slice(0, BATCH), Alone())
+    loop.build()
+
+    with pytest.raises(DivergedError, match=r"the loss is not a number after update [1-3]: try a smaller learning rate"):
+        loop.epoch(0, evaluate=False)
 
 
 def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
