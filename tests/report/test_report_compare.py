@@ -15,7 +15,7 @@ from fixtures.analysis.verdict import Outcome
 from fixtures.report.__main__ import main
 from fixtures.report.compare import Named, compare_runs, judge_all
 from fixtures.report.compare_page import draw_changes, make_comparison_markdown, make_comparison_page, tabulate_runs
-from tests.unit.trials import SETTINGS, SPREAD, measurement, on, run, slowed, spec, timing_round
+from tests.unit.trials import NET, SETTINGS, SPREAD, measurement, on, run, slowed, spec, timing_round
 
 
 def rounds(parallel: float, copies: float | None = 10.4, step: float = 0.01) -> list[tuple[Measurement, ...]]:
@@ -115,6 +115,17 @@ def test_what_was_changed_on_purpose_is_named_wherever_a_runs_figures_are() -> N
         assert "new: INJECTED SLOWDOWN OF 15.0%: each step of the workers was delayed on purpose." in made
         assert "TRIMMED RAY TRAIN: helpers of Ray Train were left out by private means." in made
         assert "2 workers, new (INJECTED SLOWDOWN OF 15.0%, TRIMMED RAY TRAIN)" in made
+
+
+def test_runs_of_different_trainings_measure_different_things() -> None:
+    edited = replace(NET, workload_sha256="e" * 64)
+    old, new = replace(OLD, workload=NET), replace(OLD, workload=edited)
+
+    (unlike,) = compare_runs(named(old), named(new)).unlike
+
+    assert unlike == (
+        "the training my_net ffffffffffff on mine.npz dddddddddddd against my_net eeeeeeeeeeee on mine.npz dddddddddddd"
+    )
 
 
 def test_other_versions_may_be_what_is_compared_so_they_are_noted_and_nothing_else() -> None:

@@ -52,6 +52,7 @@ class FakeJobs(JobsClient):
     commands: list[list[str]] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
+    packages: set[Package | None] = field(default_factory=set)
     expected: list[float | None] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
 
@@ -74,6 +75,7 @@ class FakeJobs(JobsClient):
         self.commands.append(list(entrypoint))
         self.cpus.append(cpus)
         self.resources.append(resource)
+        self.packages.add(package)
         return shlex.join(entrypoint)
 
     def follow(

@@ -171,12 +171,14 @@ def test_a_package_that_ray_does_not_take_is_refused() -> None:
 
 def test_every_trial_of_a_training_is_told_of_it_and_of_its_data() -> None:
     jobs = FakeJobs(answer=lambda of: with_all_ranks(result(of, seconds(of)), **SAID))
-    training = Prepared(replace(NET, probe_samples=8), "/home/me/my_net.py", "/tmp/data.npz")
+    package = Package.of_content(b"a zip")
+    training = Prepared(replace(NET, probe_samples=8), "training/my_net.py", "data.npz", package)
 
     experiment(jobs, replace(SETTINGS, rounds=1, timing_updates=7), training=training).run()
 
-    assert all("--workload /home/me/my_net.py --probe-samples 8" in " ".join(command) for command in jobs.commands)
-    assert all(command[command.index("--data") + 1] == "/tmp/data.npz" for command in jobs.commands)
+    assert all("--workload training/my_net.py --probe-samples 8" in " ".join(command) for command in jobs.commands)
+    assert all(command[command.index("--data") + 1] == "data.npz" for command in jobs.commands)
+    assert jobs.packages == {package}
     assert {of.kind: of.updates for of in jobs.submitted} == {"accuracy": 0, "timing": 7, "ceiling": 7}
 
 
