@@ -180,6 +180,18 @@ def test_an_accuracy_that_is_never_reached_is_said_to_be_so() -> None:
     assert "baseline never" in draw_learning(strict)[1].text
 
 
+def test_where_no_accuracy_was_asked_for_none_is_drawn_and_no_time_to_it_told() -> None:
+    run = summary().run
+    free = replace(summary(), run=replace(run, settings=replace(run.settings, min_accuracy=0.0)))
+
+    _, by_second = draw_learning(free)
+
+    assert by_second.text == "No accuracy was asked for."
+    assert by_second.table is not None
+    assert by_second.table.columns == ("", "training time in all")
+    assert "% asked for" not in by_second.svg
+
+
 def test_the_timeline_has_every_trial_and_hatches_those_set_aside() -> None:
     disturbed = [replace(trial, noise=STOLEN) for trial in ROUNDS[1]]
     chart = draw_timeline(summary(run(ROUNDS[0], disturbed, counts=(2, 4), polluted=POLLUTED)))

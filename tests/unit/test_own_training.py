@@ -54,7 +54,7 @@ def test_an_honest_training_passes_and_says_what_was_the_same() -> None:
     assert told[0] == "seed 1, SGD, global batch 6000 on both sides"
     assert told[1] == "the same training, data (dddddddddddd) and first weights (555555555555) on both sides"
     assert "the first losses and the probe decide: fewer than 3 rounds say how far equal runs differ" in told
-    assert told[-1] == "the test accuracies differ by 0.0000 (of equal runs none is recorded)"
+    assert told[-1] == "the test accuracies differ by 0.0000 (of equal runs no difference is recorded)"
 
 
 @pytest.mark.parametrize(
