@@ -53,12 +53,13 @@ class Loop:
         draw = Draw(self._work.seed, self._step, first, batch_size)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            loss, new_state = self._training.loss(weights, state, x, y, draw)
+            loss, change = self._training.loss(weights, state, x, y, draw)
         gradient = tape.gradient(loss, weights)
         if not self._training.state.size:
             return loss, self._collective.all_reduce(gradient), state
-        reduced = self._collective.all_reduce(tf.concat([gradient, new_state], 0))
-        return loss, *tf.split(reduced, [self._training.weights.size, self._training.state.size])
+        reduced = self._collective.all_reduce(tf.concat([gradient, change], 0))
+        gradient, change = tf.split(reduced, [self._training.weights.size, self._training.state.size])
+        return loss, gradient, state + change
 
     def _epoch_graph(self, batches: Any) -> tuple[Any, Any]:
         """Run an update per row of `batches` (updates, per-replica batch); return losses and samples used."""

@@ -42,7 +42,7 @@ class Cnn:
         factors = dropout_factors(draw, 0, (x.shape[0], HIDDEN), KEEP)
         scores = logits(weights, images, tf.cast(factors, weights.dtype))
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(y, scores)
-        return tf.reduce_sum(entropy) / draw.batch_size, state
+        return tf.reduce_sum(entropy) / draw.batch_size, tf.zeros_like(state)
 
     def scores(self, weights: Any, state: Any, x: Any, y: Any) -> Any:
         """Return 1 for each image whose largest score is its label's."""

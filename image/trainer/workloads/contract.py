@@ -63,7 +63,7 @@ class Training(Protocol):
     libraries: str
 
     def loss(self, weights: Any, state: Any, x: Any, y: Any, draw: Draw) -> tuple[Any, Any]:
-        """Return these samples' share of the global batch's loss and of its new state, in the weights' precision.
+        """Return these samples' share of the global batch's loss and of what it adds to the state.
 
         The shares of all ranks add up to what the whole batch gives, and so do their gradients.
         """

@@ -122,7 +122,9 @@ def _fits(sample: Any, expected: Any) -> bool:
     """Return whether a model takes samples of this shape; Keras adds or drops a last axis of one."""
     shapes = [sample, (*sample, 1), *([sample[:-1]] if len(sample) and sample[-1] == 1 else [])]
     same = [shape for shape in shapes if len(shape) == len(expected)]
-    return any(all(size in (None, own) for own, size in zip(shape, expected, strict=True)) for shape in same)
+    return any(
+        all(None in (own, size) or own == size for own, size in zip(shape, expected, strict=True)) for shape in same
+    )
 
 
 def _is_state(variable: Any) -> bool:

@@ -46,6 +46,10 @@ class Split:
         self._weights = tf.constant(training.weights, tf.float64)
         self._state = tf.constant(training.state, tf.float64)
         self.whole, self.loss = self._gradient(slice(0, len(samples)))
+        if not np.isfinite(self.whole).all() or not self.whole[: training.weights.size].any():
+            raise InvalidWorkloadError(
+                "the gradient of the first batch is zero or not a number: nothing can be trained"
+            )
 
     def difference(self, workers: int) -> float:
         """Return how far the sum of the shares' gradients is from the whole batch's, relative, of the worst tensor.
@@ -79,20 +83,15 @@ class Split:
             )
 
     def _gradient(self, positions: slice) -> tuple[NDArray[np.float64], float]:
-        """Return the gradient of these samples' share of the loss, behind it their share of the state, and the loss."""
+        """Return the gradient of these samples' share of the loss, what they add to the state, and the share."""
         weights, state, x, y, draw = self._batch(positions)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            loss, new_state = self.training.loss(weights, state, x, y, draw)
+            loss, change = self.training.loss(weights, state, x, y, draw)
         gradient = tape.gradient(loss, weights)
         if gradient is None:
             raise InvalidWorkloadError("the loss does not depend on the weights: there is nothing to train")
-        result = np.concatenate([gradient.numpy(), new_state.numpy()])
-        if not np.isfinite(result).all() or not gradient.numpy().any():
-            raise InvalidWorkloadError(
-                "the gradient of the first batch is zero or not a number: nothing can be trained"
-            )
-        return result, float(loss)
+        return np.concatenate([gradient.numpy(), change.numpy()]), float(loss)
 
     def _batch(self, positions: slice) -> tuple[Any, Any, Any, Any, Draw]:
         draw = Draw(self.seed, tf.constant(0, tf.int64), positions.start, len(self._x))

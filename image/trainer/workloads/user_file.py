@@ -79,12 +79,12 @@ class UserTraining:
             self.updater = lambda weights: KerasUpdater(make(), weights)
 
     def loss(self, weights: Any, state: Any, x: Any, y: Any, draw: Draw) -> tuple[Any, Any]:
-        """Return the share of the mean of the samples' losses, and of the new state."""
+        """Return the share of the mean of the samples' losses, and of what is added to the state."""
         use_precision(weights.dtype.name)
         share = x.shape[0] / draw.batch_size
         outputs, new_state, added = self._network.outputs(weights, state, self._inputs(x, weights.dtype, draw), draw)
         losses = self._losses(y, outputs, weights.dtype)
-        return tf.reduce_sum(losses) / draw.batch_size + added * share, new_state * share
+        return tf.reduce_sum(losses) / draw.batch_size + added * share, (new_state - state) * share
 
     def scores(self, weights: Any, state: Any, x: Any, y: Any) -> Any:
         """Return what the file's score says of each sample; by default 1 where the largest output is the label's."""
@@ -127,6 +127,8 @@ class UserTraining:
     def _by_sample(self, name: str, value: Any, samples: int) -> Any:
         """Require that a function of the file gives something for each sample."""
         value = tf.convert_to_tensor(value)
+        if value.shape.rank and value.shape[0] is None:  # a graph may not know
+            value = tf.ensure_shape(value, [samples, *value.shape[1:]])
         if not value.shape.rank or value.shape[0] != samples:
             self._refuse(name, f"shape {value.shape} for {samples} samples", "a first dimension of the samples")
         return value
