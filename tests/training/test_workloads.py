@@ -194,6 +194,10 @@ def optimizer():
 COUPLED = "my_norm couples samples; it must treat each sample by itself: keras.layers.GroupNormalization"
 DTYPE = "computes in {}: the proof builds the model in float32 and in float64, so leave dtype and mixed precision out"
 CHEATS = {
+    "a constant that is set where nobody reads it": (
+        "if keras:\n    EPOCHS = 3\n" + MODEL.format(""),
+        "EPOCHS is 3 once the file has run, and None where it is read without running it: ",
+    ),
     "BatchNorm by rank": (
         """
 class Norm(layers.Layer):

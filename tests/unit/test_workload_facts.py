@@ -31,6 +31,12 @@ def test_a_files_constants_are_read_without_running_it(tmp_path: Path) -> None:
     assert constants(file) == {"EPOCHS": 3, "BATCH_SIZE": 64, "TARGET": 0.9, "BATCH_NORM": "groups:32"}
 
 
+def test_constants_may_be_set_on_one_line(tmp_path: Path) -> None:
+    file = written(tmp_path, "EPOCHS, BATCH_SIZE, TARGET = 3, 128, 0.60\nwidth, *others = 2, 3, 4")
+
+    assert constants(file) == {"EPOCHS": 3, "BATCH_SIZE": 128, "TARGET": 0.6}
+
+
 def test_a_file_needs_no_constants_and_has_others_of_its_own(tmp_path: Path) -> None:
     assert constants(written(tmp_path, "WIDTH = 2 ** 7\nEPOCHS_DONE = None\ndef model(seed): EPOCHS = 1\n")) == {}
 

@@ -167,12 +167,17 @@ def group_size(batch_norm: str) -> int:
 
 
 def _assignments(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """Yield what names are set to at the top level; of `EPOCHS, BATCH_SIZE = 3, 128`, each with its own part."""
     for statement in tree.body:
         targets = statement.targets if isinstance(statement, ast.Assign) else []
         if isinstance(statement, ast.AnnAssign):
             targets = [statement.target]
         value = getattr(statement, "value", None)
-        yield from ((target.id, value) for target in targets if isinstance(target, ast.Name) and value)
+        for target in targets:
+            parts = [(target, value)]
+            if isinstance(target, ast.Tuple | ast.List) and isinstance(value, ast.Tuple | ast.List):
+                parts = list(zip(target.elts, value.elts, strict=False))
+            yield from ((name.id, part) for name, part in parts if isinstance(name, ast.Name) and part)
 
 
 def _refuse_tf_keras(tree: ast.Module, name: str) -> None:

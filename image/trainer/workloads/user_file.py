@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import tensorflow as tf
 
 from trainer.workloads.contract import Draw, Network, Updater
-from trainer.workloads.facts import InvalidWorkloadError, constants, group_size
+from trainer.workloads.facts import CONSTANTS, InvalidWorkloadError, constants, group_size
 from trainer.workloads.optimizer import LEARNING_RATE, Adam
 from trainer.workloads.positional import rows, whole_numbers
 from trainer.workloads.precision import use_precision
@@ -38,13 +38,19 @@ class Functions:
 
 def load(file: Path) -> Functions:
     """Run a user's file. Raises InvalidWorkloadError, and whatever the file raises."""
-    constants(file)
+    read = constants(file)
     spec = importlib.util.spec_from_file_location(f"workload_{file.stem}", file)
     assert spec is not None, "it is a .py file"
     assert spec.loader is not None, "likewise"
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
+    for name in CONSTANTS:
+        if (value := getattr(module, name, None)) != read.get(name):
+            raise InvalidWorkloadError(
+                f"{file.name}: {name} is {value!r} once the file has run, and {read.get(name)!r} where it is read "
+                f"without running it: expected one line `{name} = ...` that is not indented, before the functions"
+            )
     functions = Functions(file, hashlib.sha256(file.read_bytes()).hexdigest(), module)
     plain = [name for name in ("weights", "outputs") if functions.get(name)]
     if bool(functions.get("model")) == bool(plain) or len(plain) == 1:
