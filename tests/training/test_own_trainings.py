@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.ranks import ROOT, finish, start
-from tests.training.test_workloads import HEAD, MODEL, arrays
+from tests.training.user_files import HEAD, MODEL, arrays
 from trainer import schedule
 from trainer.collective import Alone
 from trainer.datasets import digest, save
