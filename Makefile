@@ -22,7 +22,7 @@ ACCEPTED :=
 
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e test tests faults bench browser audit gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
+.PHONY: e2e recovery test tests faults bench browser audit gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -35,7 +35,10 @@ test: $(INSTALLED) ## lint, every test that needs no Kubernetes, and one short r
 	$(BIN)/python -m pytest -m e2e --quick --reports=reports/quick
 
 tests: $(INSTALLED) ## unit and contract tests, real clusters and trainings; no lint, no measurement
-	$(BIN)/python -m pytest -m "not e2e and not kubernetes and not faults" --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e and not recovery and not kubernetes and not faults" --durations=10 $(ARGS)
+
+recovery: $(INSTALLED) ## kill workers, and see what that costs (ARGS="--recoveries=5")
+	$(BIN)/python -m pytest tests/recovery -m recovery $(ARGS)
 
 faults: $(INSTALLED) ## do to runs what goes wrong, and see what they say (ARGS="--kills=100" or "--cluster=minikube")
 	$(BIN)/python -m pytest tests/faults -m faults $(ARGS)

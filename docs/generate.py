@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "image")]  # run as a file, Python looks i
 
 from fixtures.settings.kubernetes import KUBERNETES_CLUSTERS, KUBERNETES_OPTIONS  # noqa: E402
 from fixtures.settings.option import Option  # noqa: E402
+from fixtures.settings.recovery import RECOVERY_OPTIONS  # noqa: E402
 from fixtures.settings.settings import ALL_OPTIONS, OPTIONS  # noqa: E402
 from tests.faults.embedded import EMBEDDED  # noqa: E402
 from tests.faults.on_kubernetes import ON_KUBERNETES  # noqa: E402
@@ -116,6 +117,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "modules": modules,
     "packages": packages,
     "options": lambda: options_table(OPTIONS),
+    "recovery-options": lambda: options_table(RECOVERY_OPTIONS),
     "kubernetes-options": lambda: options_table(KUBERNETES_OPTIONS),
     "faults": lambda: tabulate_faults("local", [fault.name for fault in EMBEDDED]),
     "faults-on-kubernetes": faults_on_kubernetes,

@@ -44,6 +44,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--probe", action="store_true", help="run the equivalence probe first")
     parser.add_argument("--evaluate", action="store_true", help="test accuracy after every epoch")
     parser.add_argument("--slowdown", type=float, default=0.0, help="share by which each step is delayed on purpose")
+    parser.add_argument("--checkpoint-every", type=int, default=0, metavar="N", help="of workers: updates between two")
+    parser.add_argument("--kill", type=_kill, default=(0, 0), metavar="RANK:UPDATE", help="once, right before UPDATE")
     parser.add_argument("--monitor", default="", metavar="HOST:PORT", help="who is told of each epoch, by datagrams")
     parser.add_argument("--trial", default="", metavar="NAME", help="what the monitor calls this trial")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that copies may train")
@@ -61,11 +63,21 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--cores is for one process alone: the cores of others are their nodes'")
     if not 0 <= options.slowdown <= 1 or (options.slowdown and not options.workers):
         parser.error("--slowdown is a share from 0 to 1, of workers alone: a baseline is never slowed down")
+    kill_rank, kill_update = options.kill
+    if options.checkpoint_every < 0 or (options.checkpoint_every and not options.workers):
+        parser.error("--checkpoint-every is a number of updates, of workers alone")
+    if options.kill != (0, 0) and not (0 < kill_rank < options.workers and 0 < options.checkpoint_every <= kill_update):
+        parser.error("--kill names a rank that is not 0, and an update that is not before the first checkpoint")
     return options
 
 
 def _cores(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
+
+
+def _kill(text: str) -> tuple[int, int]:
+    rank, update = map(int, text.split(":"))
+    return rank, update
 
 
 def wait_for_start() -> None:
@@ -99,6 +111,9 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         batch_norm=options.batch_norm,
         updates=options.timing_updates,
         probe_samples=options.probe_samples,
+        checkpoint_every=options.checkpoint_every,
+        kill_rank=options.kill[0],
+        kill_update=options.kill[1],
     )
     if options.workers:
         trimmed = options.ray_train == "trimmed"

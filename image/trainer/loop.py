@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from trainer import schedule
 from trainer.collective import Collective
+from trainer.recovery import Done, Saving, State
 from trainer.result import EpochRecord, Probe
 from trainer.sketch import sketch
 from trainer.work import Work
@@ -122,30 +123,55 @@ class Loop:
         change = np.concatenate([weights.numpy() - self._training.weights, state.numpy() - self._training.state])
         return Probe(gradient=gradients[0], weights=sketch(change, self._training.sizes))
 
-    def epoch(self, number: int, *, evaluate: bool) -> EpochRecord:
-        """Train on every batch of an epoch; time only the loop itself. Raises DivergedError."""
-        batches = self.batches(number)
-        before = int(self._step.numpy())
-        self._collective.barrier()
+    def train_on(self, batches: Any) -> Done:
+        """Train on some batches of an epoch; time only the graph itself."""
         started = time.perf_counter()
         losses, used = self.run(batches)
         losses = losses.numpy()  # waits for the last update
-        seconds = time.perf_counter() - started
+        return Done(losses, used.numpy(), time.perf_counter() - started)
+
+    def save(self) -> State:
+        """Return everything that the next update depends on, as arrays."""
+        return {name: variable.numpy() for name, variable in self._variables.items()}
+
+    def load(self, saved: State) -> None:
+        """Go on from what was saved."""
+        for name, variable in self._variables.items():
+            variable.assign(saved[name])
+
+    @property
+    def _variables(self) -> dict[str, Any]:
+        own = {"weights": self._weights, "state": self._state, "step": self._step}
+        return own | {f"updater-{number}": variable for number, variable in enumerate(self._updater.variables)}
+
+    def epoch(self, number: int, *, evaluate: bool, saving: Saving | None = None) -> EpochRecord:
+        """Train on every batch of an epoch, in pieces where checkpoints are saved. Raises DivergedError."""
+        batches = self.batches(number)
+        self._collective.barrier()
+        losses, used, seconds = saving.train(number, batches, self) if saving else self.train_on(batches)
         digest = hashlib.sha256(self._weights.numpy().tobytes() + self._state.numpy().tobytes()).hexdigest()
         if not np.isfinite(losses).all():
             update = int(np.isfinite(losses).argmin())
             raise DivergedError(f"the loss is not a number after update {update}: try a smaller learning rate")
-        used = used.numpy().tolist()
-        return EpochRecord(
-            updates=int(self._step.numpy()) - before,
-            samples=sum(map(len, used)),
-            coverage=schedule.coverage(used, self._positions.start),
+        record = EpochRecord(
+            updates=int(self._step.numpy()) - number * len(batches),
+            samples=used.size,
+            coverage=schedule.coverage(used.tolist(), self._positions.start),
             loss=float(losses.mean(dtype=np.float64)) * self._work.batch_size / batches.shape[1],
             first_losses=tuple(map(float, losses[:TRACED_UPDATES])),
             seconds=seconds,
             weights=digest,
             accuracy=self._accuracy() if evaluate else None,
         )
+        if saving:
+            saving.keep(number, record)
+        return record
+
+    @property
+    def updates(self) -> int:
+        """Return the updates of an epoch."""
+        whole = schedule.updates_per_epoch(self._work.batch_size, len(self._y))
+        return min(self._work.updates or whole, whole)
 
     def batches(self, epoch: int) -> Any:
         """Return the samples of this rank in every update of an epoch, (updates, per-replica batch)."""

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -19,10 +20,17 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context  # no
 from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
 
 from trainer.progress import Progress, show  # noqa: E402
+from trainer.ray_checkpoints import Noticing, RayCheckpoints  # noqa: E402
 from trainer.result import RankRecord  # noqa: E402
 from trainer.ring import said  # noqa: E402
 from trainer.telemetry import Telemetry  # noqa: E402
 from trainer.work import Work  # noqa: E402
+
+FINAL = FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0)
+"""One failure ends the trial: a restarted worker would be another measurement. A lost node counts as a preemption,
+which is retried without end by default."""
+RECOVERED = FailureConfig(max_failures=1)
+"""Of a trial whose worker is killed on purpose: all else is as Ray Train's users have it."""
 
 
 def run(
@@ -41,17 +49,18 @@ def run(
     marks["ray"] = time.time()
     progress({"phase": "workers"})
     with TemporaryDirectory(prefix="storage-") as storage:
+        lives = Path(storage) / "lives"
+        lives.mkdir()
         trainer = trainer_class(
             _worker,
-            train_loop_config={"work": asdict(work)},
+            train_loop_config={"work": asdict(work), "lives": str(lives)},
             scaling_config=ScalingConfig(
                 num_workers=workers, resources_per_worker={"CPU": work.threads}, placement_strategy="SPREAD"
             ),
             run_config=RunConfig(
                 storage_path=storage,
-                # One failure ends the trial: a restarted worker would be another measurement. A lost node counts
-                # as a preemption, which is retried without end by default.
-                failure_config=FailureConfig(max_failures=0, controller_failure_limit=0, max_preemption_failures=0),
+                failure_config=RECOVERED if work.kill_update else FINAL,
+                callbacks=[Noticing(lives)] if work.kill_update else [],
             ),
         )
         records: tuple[RankRecord, ...] = trainer.fit().return_value
@@ -72,8 +81,9 @@ def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
     work = Work(**config["work"])
     say = show if rank == 0 else _say_nothing
     progress = Telemetry(work.monitor, work.trial).of_rank(rank, world_size, work.batch_size, say)
+    kept = (Path(config["lives"]), RayCheckpoints()) if work.checkpoint_every else None
     try:
-        return training.train(work, rank, world_size, marks, progress)
+        return training.train(work, rank, world_size, marks, progress, kept=kept)
     except Exception as error:
         traceback.print_exc()
         # The driver has no TensorFlow, and could not even unpickle one of its exceptions.

@@ -88,6 +88,25 @@ class Hardware:
 
 
 @dataclass(frozen=True)
+class SecondLife:
+    """What a rank knows that was started again, after one of them was killed on purpose.
+
+    Attributes:
+        rank: which rank was killed.
+        update: right before which update, counted from 0 over the whole training.
+        killed_at: when, by the clock of the one that was killed.
+        noticed_at: when Ray Train's controller first heard of it.
+        restored: how many updates the checkpoint held from which training went on.
+    """
+
+    rank: Count
+    update: Count
+    killed_at: UnixTime
+    noticed_at: UnixTime
+    restored: Count
+
+
+@dataclass(frozen=True)
 class RankRecord:
     """Everything that one rank hands over about itself.
 
@@ -108,6 +127,8 @@ class RankRecord:
         batch_norm: over which samples a BatchNorm takes its statistics; empty where there is none.
         libraries: Keras' version and settings; empty where it is not loaded.
         tensors: names of the tensors in the probe's order.
+        checkpoint_seconds: of each checkpoint that this process took part in.
+        second_life: of a rank that was started again; None for one that ran through.
     """
 
     rank: Count
@@ -133,6 +154,8 @@ class RankRecord:
     batch_norm: str = ""
     libraries: str = ""
     tensors: tuple[str, ...] = ()
+    checkpoint_seconds: tuple[SecondsSpent, ...] = ()
+    second_life: SecondLife | None = None
 
 
 @dataclass(frozen=True)

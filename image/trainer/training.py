@@ -22,6 +22,7 @@ from trainer.loop import Loop
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
 from trainer.reading import from_dict, parse_json
+from trainer.recovery import Checkpoints, Saving
 from trainer.result import ComputeResources, EpochRecord, Probe, RankRecord
 from trainer.telemetry import Stopwatch
 from trainer.work import Work
@@ -48,17 +49,16 @@ def train(
     marks: dict[str, float],
     progress: Progress,
     wait_for_start: Callable[[], None] = lambda: None,
+    kept: tuple[Path, Checkpoints] | None = None,
 ) -> tuple[RankRecord, ...]:
     """Train as one rank and return the records of every rank.
 
     `marks` maps each phase that this process has finished to its unix time; this adds its own. `progress` is called
-    outside the timed loop; the first epoch starts when `wait_for_start` returns.
+    outside the timed loop; the first epoch starts when `wait_for_start` returns; `kept` outlives this process.
     """
     configure_threads(work.threads)
     training = load_training(work, marks)
-    collective = connect(work.collective, rank, world_size, sum(training.sizes) * PROBE_BYTES)
-    if work.slowdown:
-        collective = Delayed(collective, work.slowdown)
+    collective = _connect(work, training, rank, world_size)
     stopwatch = Stopwatch()
     timed = bool(work.monitor) and collective.timed_by(stopwatch)
     arrays, digest = load_data(work)
@@ -71,8 +71,9 @@ def train(
     calibration = calibrate()
     marks["calibrate"] = time.time()
     wait_for_start()
+    saving = _resume(loop, Saving(work, rank, loop.updates, *kept, marks)) if kept else None
     progress({"phase": "epoch"})
-    records = _train_epochs(loop, work, rank, world_size, progress, stopwatch if timed else None)
+    records = _train_epochs(loop, work, rank, world_size, progress, stopwatch if timed else None, saving)
     marks["train"] = time.time()
     own = RankRecord(
         rank=rank,
@@ -99,7 +100,12 @@ def train(
         libraries=training.libraries,
         tensors=training.tensors,
     )
-    return _gather(collective, own)
+    return _gather(collective, saving.told_by(own) if saving else own)
+
+
+def _connect(work: Work, training: Training, rank: int, world_size: int) -> Collective:
+    collective = connect(work.collective, rank, world_size, sum(training.sizes) * PROBE_BYTES)
+    return Delayed(collective, work.slowdown) if work.slowdown else collective
 
 
 def load_training(work: Work, marks: dict[str, float]) -> Training:
@@ -131,15 +137,28 @@ def _run_probe(loop: Loop, rank: int, world_size: int, marks: dict[str, float], 
     return probe
 
 
+def _resume(loop: Loop, saving: Saving) -> Saving:
+    saving.resume(loop)
+    return saving
+
+
 def _train_epochs(
-    loop: Loop, work: Work, rank: int, world_size: int, progress: Progress, stopwatch: Stopwatch | None
+    loop: Loop,
+    work: Work,
+    rank: int,
+    world_size: int,
+    progress: Progress,
+    stopwatch: Stopwatch | None,
+    saving: Saving | None,
 ) -> tuple[EpochRecord, ...]:
     """Train every epoch, and report each, with the time of its all-reduces if there is a stopwatch."""
     records = []
     for epoch in range(work.epochs):
         if stopwatch:
             stopwatch.lap()
-        record = loop.epoch(epoch, evaluate=work.evaluate and rank == 0)
+        record = saving.finished(epoch) if saving else None
+        if record is None:
+            record = loop.epoch(epoch, evaluate=work.evaluate and rank == 0, saving=saving)
         records.append(record)
         progress(
             {

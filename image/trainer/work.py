@@ -23,6 +23,9 @@ class Work:
         batch_norm: see facts.WorkloadFacts.
         updates: of each epoch, the first ones; 0 for whole epochs.
         probe_samples: of a few global batches, in the equivalence probe; 0 for whole ones, and more of them.
+        checkpoint_every: updates of an epoch between two checkpoints; 0 for none.
+        kill_rank: which rank kills itself, once.
+        kill_update: right before which update of the training, counted from 0; 0 for never.
     """
 
     seed: int
@@ -40,3 +43,6 @@ class Work:
     batch_norm: str = ""
     updates: int = 0
     probe_samples: int = 0
+    checkpoint_every: int = 0
+    kill_rank: int = 0
+    kill_update: int = 0

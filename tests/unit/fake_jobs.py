@@ -71,6 +71,8 @@ class FakeJobs(JobsClient):
         kind = "all-cores" if held else kind
         given = (options.workers, options.copies, options.epochs, options.seed, options.probe, options.slowdown, held)
         of = TrialSpec(kind, *given, updates=options.timing_updates)  # type: ignore[arg-type]
+        rank, update = options.kill
+        of = replace(of, checkpoint_every=options.checkpoint_every, kill_rank=rank, kill_update=update)
         self.submitted.append(of)
         self.commands.append(list(entrypoint))
         self.cpus.append(cpus)

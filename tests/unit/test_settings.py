@@ -230,7 +230,8 @@ def test_a_speedup_over_all_cores_that_no_round_measures_cannot_be_asked_for() -
 
 
 def test_each_option_is_one_field_with_the_same_default() -> None:
-    assert [*(option.dest for option in OPTIONS), "kubernetes"] == [field.name for field in fields(Settings)]
+    own = [option.dest for option in OPTIONS]
+    assert [*own, "kubernetes", "recovery"] == [field.name for field in fields(Settings)]
     assert [option.dest for option in KUBERNETES_OPTIONS] == [field.name for field in fields(KubernetesSettings)]
     for options, group in ((OPTIONS, Settings()), (KUBERNETES_OPTIONS, KubernetesSettings())):
         for option in options:
@@ -248,6 +249,14 @@ def test_the_header_shows_every_option_in_a_form_that_is_accepted_again() -> Non
     assert build({}, {}, {name.replace("-", "_"): value for name, value in shown.items()}) == chosen
     assert "workers=2" in Settings().recorded()
     assert "min-speedup=2:1.5,4:2.5" in Settings().recorded()
+
+
+def test_the_header_of_a_run_that_kills_workers_shows_its_own_options_too() -> None:
+    chosen = build({"recoveries": "5", "checkpoint_every": "50", "max_recovery": "90s"}, {})
+
+    assert chosen.recorded(kills=True)[-3:] == ("recoveries=5", "checkpoint-every=50", "max-recovery=90s")
+    assert Settings.from_recorded(chosen.recorded(kills=True)) == chosen
+    assert build({"quick": True}, {}).recovery.recoveries == 1
 
 
 def test_a_run_of_before_there_was_a_choice_of_ray_train_had_the_trimmed_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,11 @@ class Draw:
 
 class Updater(Protocol):
     """An optimiser of one flat variable, to be called inside a graph."""
+
+    @property
+    def variables(self) -> Sequence[Any]:
+        """Return what it keeps from update to update, beside the weights."""
+        ...
 
     def apply(self, gradient: Any, step: Any) -> None:
         """Update the weights; `step` counts from 1."""

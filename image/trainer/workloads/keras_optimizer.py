@@ -48,7 +48,8 @@ class KerasUpdater:
     def __init__(self, optimizer: Any, weights: Any) -> None:
         self._optimizer, self._weights = optimizer, weights
         optimizer.build([weights])
-        self._initial = [variable.numpy() for variable in optimizer.variables]
+        self.variables = optimizer.variables
+        self._initial = [variable.numpy() for variable in self.variables]
 
     def apply(self, gradient: Any, step: Any) -> None:
         """Update the weights; the optimiser counts by itself."""
@@ -56,5 +57,5 @@ class KerasUpdater:
 
     def reset(self) -> None:
         """Forget every update."""
-        for variable, initial in zip(self._optimizer.variables, self._initial, strict=True):
+        for variable, initial in zip(self.variables, self._initial, strict=True):
             variable.assign(initial)

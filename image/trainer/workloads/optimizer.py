@@ -17,6 +17,7 @@ class Adam:
         self._weights, self._learning_rate = weights, learning_rate
         self._mean = tf.Variable(tf.zeros_like(weights))
         self._variance = tf.Variable(tf.zeros_like(weights))
+        self.variables = (self._mean, self._variance)
 
     def apply(self, gradient: Any, step: Any) -> None:
         """Update the weights; `step` counts from 1."""
@@ -36,5 +37,5 @@ class Adam:
 
     def reset(self) -> None:
         """Forget every update."""
-        self._mean.assign(tf.zeros_like(self._mean))
-        self._variance.assign(tf.zeros_like(self._variance))
+        for variable in self.variables:
+            variable.assign(tf.zeros_like(variable))

@@ -1,0 +1,80 @@
+"""A run that kills workers, with measurements that were made up: its exit code, its files, what it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+REAL = Path(__file__).parents[1] / "recovery" / "test_recovery.py"
+CONFTEST = """
+from dataclasses import replace
+import pytest
+from fixtures.analysis.measurement import Failure
+from fixtures.plugin.recovery import RUNS
+from tests.unit.fake_jobs import NOISY
+from tests.unit.recoveries import CHOSEN, recovery, recovery_run
+
+pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.reporting", "fixtures.plugin.recovery"]
+
+@pytest.fixture(scope="session")
+def recover(pytestconfig):
+    def kill(workers):
+        run = MADE_UP
+        pytestconfig.stash[RUNS] = [run]
+        return run
+    return kill
+"""
+SLOW = "replace(CHOSEN, recovery=replace(CHOSEN.recovery, max_recovery=8.0))"
+
+
+def run(pytester: pytest.Pytester, made_up: str, *options: str) -> pytest.RunResult:
+    pytester.makeini("[pytest]\nmarkers =\n    e2e: none\n    recovery: replayed\n")
+    pytester.makeconftest(CONFTEST.replace("MADE_UP", made_up))
+    pytester.makepyfile(test_recovery=REAL.read_text())
+    return pytester.runpytest_inprocess("-m", "recovery", "--reports=out", "-p", "no:cacheprovider", *options)
+
+
+@pytest.mark.parametrize(
+    ("made_up", "code", "strict"),
+    [
+        pytest.param("recovery_run(recovery(1), recovery(2))", 0, 0, id="PASS"),
+        pytest.param(f"recovery_run(recovery(1), settings={SLOW})", 1, 1, id="REGRESSION"),
+        pytest.param("recovery_run(failures=(Failure('kill 1', 'Infra', 'A node is gone.', ''),))", 11, 11, id="INFRA"),
+        pytest.param("recovery_run(recovery(1, NOISY))", 0, 10, id="INCONCLUSIVE"),
+    ],
+)
+def test_the_exit_code_is_the_verdicts_and_the_reports_are_written(
+    pytester: pytest.Pytester, made_up: str, code: int, strict: int
+) -> None:
+    ended = run(pytester, made_up)
+
+    assert ended.ret == code
+    assert run(pytester, made_up, "--strict-verdict").ret == strict
+    written = {str(file.relative_to(pytester.path)) for file in (pytester.path / "out").rglob("*.*")}
+    assert written == {
+        "out/recovery/recovery_2workers.html",
+        "out/recovery/recovery_2workers.md",
+        "out/recovery/results/recovery_2workers.json",
+    }
+    ended.stdout.fnmatch_lines(["*: 2 workers, one of them killed", "reports: *recovery_2workers.html"])
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--cluster=kind"], "--cluster='kind': expected local*"),
+        (["--workers=1"], "--workers='1': expected counts from 2 on*"),
+        (["--checkpoint-every=468"], "--checkpoint-every='468': expected less than the 468 updates of a training."),
+        (["-m", "e2e or recovery"], "Speedups and killed workers cannot be measured in one run*"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_starts(
+    pytester: pytest.Pytester, options: list[str], why: str
+) -> None:
+    pytester.makepyfile(test_speed="import pytest\n@pytest.mark.e2e\ndef test_speed(): ...\n")
+
+    ended = run(pytester, "None", *options)
+
+    assert ended.ret == pytest.ExitCode.USAGE_ERROR
+    ended.stderr.fnmatch_lines([f"ERROR: {why}"])
