@@ -20,7 +20,8 @@ from fixtures.settings.recovery import RECOVERY_OPTIONS  # noqa: E402
 from fixtures.settings.settings import ALL_OPTIONS, OPTIONS  # noqa: E402
 from tests.faults.embedded import EMBEDDED  # noqa: E402
 from tests.faults.on_kubernetes import ON_KUBERNETES  # noqa: E402
-from tests.faults.record import read_rows, tabulate_faults, tabulate_kills  # noqa: E402
+from tests.faults.record import read_rows  # noqa: E402
+from tests.faults.tables import tabulate_faults, tabulate_kills  # noqa: E402
 from trainer.workloads.facts import BUILT_IN  # noqa: E402
 
 DOCS = ROOT / "docs"
@@ -105,9 +106,9 @@ def _code(text: str | None) -> str:
 
 def faults_on_kubernetes() -> str:
     """Return a table for each kind of cluster on which faults were run; Minikube's always."""
-    names = [case.fault.name for case in ON_KUBERNETES]
+    faults = [case.fault for case in ON_KUBERNETES]
     clusters = [name for name in KUBERNETES_CLUSTERS if name == "minikube" or read_rows(name)]
-    return "\n".join(f"On {name}: {tabulate_faults(name, names)}" for name in clusters)
+    return "\n".join(f"On {name}: {tabulate_faults(name, faults)}" for name in clusters)
 
 
 MONITORING = ("monitoring", "grafana_password", "grafana_port", "prometheus_image", "grafana_image")
@@ -119,7 +120,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "options": lambda: options_table(OPTIONS),
     "recovery-options": lambda: options_table(RECOVERY_OPTIONS),
     "kubernetes-options": lambda: options_table(KUBERNETES_OPTIONS),
-    "faults": lambda: tabulate_faults("local", [fault.name for fault in EMBEDDED]),
+    "faults": lambda: tabulate_faults("local", EMBEDDED),
     "faults-on-kubernetes": faults_on_kubernetes,
     "kills": tabulate_kills,
     "monitoring-options": lambda: options_table(option for option in ALL_OPTIONS if option.dest in MONITORING),

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tests.faults.fault import Fault, edit, fill, harmless, limit, mount, send, tell, variables, write
@@ -34,8 +35,8 @@ FORGED = "TRIAL-RESULT 2 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f
 GLIBCXX = "/lib/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by _pywrap_tensorflow_internal.so)"
 DEAD = "http://127.0.0.1:9"
 NAMESPACES = ("unshare", "--pid", "--fork", "--mount-proc", *(["--map-root-user"] if os.getuid() else []))
-ALONE = ("-k", "baseline")
-"""The baseline is enough where the fault is not in Ray Train."""
+alone = partial(harmless, options=("-k", "baseline"), verdict="PASS")
+"""A fault that costs nothing and has nothing to do with Ray Train: the baseline alone is a run, and passes."""
 
 
 def lost(process: str) -> str:
@@ -268,44 +269,38 @@ UNDER_RAY_TRAIN = (
 )
 
 HARMLESS = (
-    harmless("files of the history are damaged", options=ALONE, prepare=damage_history),
-    harmless("proxies are dead", options=ALONE, prepare=variables(http_proxy=DEAD, https_proxy=DEAD, HTTP_PROXY=DEAD)),
-    harmless(
+    alone("files of the history are damaged", prepare=damage_history),
+    alone("proxies are dead", prepare=variables(http_proxy=DEAD, https_proxy=DEAD, HTTP_PROXY=DEAD)),
+    alone(
         "variables are another Ray's, with another token",
-        options=ALONE,
         prepare=variables(RAY_ADDRESS="127.0.0.1:9", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64, TF_CONFIG="{"),
     ),
-    harmless("the environment is cron's", options=ALONE, prepare=use_crons_environment),
-    harmless(
+    alone("the environment is cron's", prepare=use_crons_environment),
+    alone(
         "the reports folder is removed",
-        options=ALONE,
         moment=BASELINE_TRAINS,
         inject=lambda run: shutil.rmtree(run.setting.reports),
     ),
-    harmless(
+    alone(
         "the disk of the reports is full",
         says=r"WARNING: .* cannot be written \(No space left on device\)",
         see="reports-elsewhere",
-        options=ALONE,
         prepare=mount("size=4m", lambda setting: setting.reports),
     ),
-    harmless(
+    alone(
         "a run that died has left its folder",
         says="removed what an earlier run had left: ",
-        options=ALONE,
         prepare=lambda setting: (setting.temporary / "rte-dead").mkdir(),
     ),
-    harmless(
+    alone(
         "the kept cluster has lost a raylet",
         says="is no longer whole: removed",
-        options=ALONE,
         prepare=break_kept_cluster,
     ),
-    harmless("another run beside it", options=ALONE, moment=UP, inject=run_beside),
-    harmless("`make gc` beside it", options=ALONE, moment=UP, inject=collect_garbage),
-    harmless(
+    alone("another run beside it", moment=UP, inject=run_beside),
+    alone("`make gc` beside it", moment=UP, inject=collect_garbage),
+    alone(
         "`make gc` beside it, from another PID namespace",
-        options=ALONE,
         moment=UP,
         inject=lambda run: collect_garbage(run, NAMESPACES),
     ),

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.faults.embedded import ALONE, BASELINE_TRAINS, DEAD, WORKERS_TRAIN
-from tests.faults.fault import Fault, harmless, tell, variables
+from tests.faults.embedded import BASELINE_TRAINS, DEAD, WORKERS_TRAIN, alone
+from tests.faults.fault import Fault, tell, variables
 from tests.faults.suite_run import ROOT
 
 QUOTA = '{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}'
@@ -154,18 +154,18 @@ ON_KUBERNETES = (
     ),
     KubernetesFault(Fault("there are too few cores", "64", "no-room", options=("--workers=64",))),
     KubernetesFault(
-        harmless("the operator is scaled to 0 before the run", says="KubeRay operator .* is available", options=ALONE),
+        alone("the operator is scaled to 0 before the run", says="KubeRay operator .* is available"),
         start_anew(scale_operator(0)),
         scale_operator(1),
     ),
     KubernetesFault(
-        harmless(
+        alone(
             "Prometheus's image is not there",
             says="no monitoring: .*nothing:none",
-            options=("--prometheus-image=localhost/nothing:none", "--monitoring", *ALONE),
+            options=("--prometheus-image=localhost/nothing:none", "--monitoring", "-k", "baseline"),
         ),
     ),
-    KubernetesFault(harmless("proxies are dead", options=ALONE, prepare=variables(http_proxy=DEAD, https_proxy=DEAD))),
+    KubernetesFault(alone("proxies are dead", prepare=variables(http_proxy=DEAD, https_proxy=DEAD))),
     KubernetesFault(
         Fault(
             "SIGTERM to pytest", "terminated by SIGTERM", code=143, moment=BASELINE_TRAINS, inject=tell(signal.SIGTERM)

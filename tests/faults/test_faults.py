@@ -75,7 +75,7 @@ def check(where: str, fault: Fault, setting: Setting) -> None:
     end = "\n".join(run.text.splitlines()[-LAST_LINES:])
     if not fault.is_right(seen) and re.search(TOO_BUSY, run.text) and fault.see != "ray-not-started":
         pytest.skip(f"INFRA: the machine is too busy, Ray did not start:\n{end}")
-    keep(seen, right=fault.is_right(seen))
+    keep(seen)
     assert fault.is_right(seen), f"{seen}\n{end}"
 
 

@@ -70,5 +70,5 @@ def test_a_kill_leaves_nothing(kill: int, setting: Setting, pytestconfig: pytest
         round(moment, 1),
         left,
     )
-    keep(seen, right=not left)
+    keep(seen)
     assert not left, f"{how} after {moment:.1f} s\n{run.text}"
