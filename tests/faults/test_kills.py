@@ -1,6 +1,6 @@
 """However a run is killed, and whenever: nothing of it is left.
 
-`make faults ARGS="-k kill --kills=100 --kills-seed=1"`; the same seed chooses the same kills again.
+`make faults ARGS="-k leaves --kills=100 --kills-seed=1"`; the same seed chooses the same kills again.
 """
 
 import os
