@@ -241,7 +241,7 @@ class TestProvider:
         with JobsClient(cluster.dashboard, cluster.token) as jobs:
             package = Package.of({"training/net.py": tmp_path / "net.py"})
             ended = [
-                jobs.follow(jobs.submit([cluster.python, "-c", code], cpus=cpus, package=package), print, 60)
+                jobs.follow(jobs.submit([cluster.python, "-c", code], cpus=cpus, package=package), print, 120)
                 for cpus in (0, 1)
             ]
 
