@@ -23,6 +23,7 @@ from fixtures.measure.packages import Package
 from fixtures.system import leases, processes
 from fixtures.system.paths import IMAGE
 from tests.contract.fake import FakeProvider
+from tests.contract.seen import alive, listening, wait_until
 
 WORKERS = 2
 REPOSITORY = IMAGE.parent
@@ -53,31 +54,6 @@ else:
     print("UP", cluster.dashboard, flush=True)
     time.sleep(600)
 """
-
-
-def wait_until(what: str, true: Callable[[], object], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, f"not within {seconds:.0f} s: {what}"
-        time.sleep(0.1)
-
-
-def alive(pid: int) -> bool:
-    """A dead process whose parent has not asked for it yet is dead."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def listening(pids: frozenset[int]) -> set[tuple[str, int]]:
-    found = set()
-    for pid in pids:
-        with contextlib.suppress(psutil.Error):
-            for connection in psutil.Process(pid).net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    found.add((connection.laddr.ip, connection.laddr.port))
-    return found
 
 
 @pytest.fixture(scope="module")
