@@ -18,6 +18,7 @@ from fixtures.settings.kubernetes import KUBERNETES_CLUSTERS, KUBERNETES_OPTIONS
 from fixtures.settings.option import Option  # noqa: E402
 from fixtures.settings.recovery import RECOVERY_OPTIONS  # noqa: E402
 from fixtures.settings.settings import ALL_OPTIONS, OPTIONS  # noqa: E402
+from fixtures.settings.sweep import SWEEP_OPTIONS  # noqa: E402
 from tests.faults.embedded import EMBEDDED  # noqa: E402
 from tests.faults.on_kubernetes import ON_KUBERNETES  # noqa: E402
 from tests.faults.record import read_rows  # noqa: E402
@@ -119,6 +120,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "packages": packages,
     "options": lambda: options_table(OPTIONS),
     "recovery-options": lambda: options_table(RECOVERY_OPTIONS),
+    "sweep-options": lambda: options_table(SWEEP_OPTIONS),
     "kubernetes-options": lambda: options_table(KUBERNETES_OPTIONS),
     "faults": lambda: tabulate_faults("local", EMBEDDED),
     "faults-on-kubernetes": faults_on_kubernetes,

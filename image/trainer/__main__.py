@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 from trainer import data, deferred, ray_private
 from trainer.formats import InvalidDataError
@@ -32,6 +33,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=128, help="global, divided among the workers")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="in the place of the workload's own")
     parser.add_argument("--cpus", type=int, default=1, help="of each worker, and of the baseline")
     parser.add_argument("--cores", type=_cores, default=(), help="with --workers 0: cores to run on, such as 0,1")
     parser.add_argument("--workload", default=CNN_MNIST.name, metavar="NAME|FILE", help="built in, or a user's file")
@@ -95,7 +97,26 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         own = _without(_without(arguments, "--copies"), "--monitor")
         own = [argument for argument in own if argument != "--wait-for-start"]
         return copies.run(own, options.copies, options.cpus, options.timeout, marks, show)
-    work = Work(
+    work = make_work(options)
+    if options.workers:
+        trimmed = options.ray_train == "trimmed"
+        if trimmed:
+            ray_private.trim_imports()
+        from trainer import ray_train  # noqa: PLC0415 - the baseline imports no Ray
+
+        return ray_train.run(work, options.workers, marks, show, trimmed=trimmed)
+    deferred.import_tensorflow()  # seconds, which the command line need not pay
+    from trainer import training  # noqa: PLC0415
+
+    marks["import"] = time.time()
+    hold = wait_for_start if options.wait_for_start else lambda: None
+    progress = Telemetry(work.monitor, work.trial).of_rank(0, 1, work.batch_size, show)
+    return training.train(work, 0, 1, dict(marks), progress, hold)
+
+
+def make_work(options: argparse.Namespace) -> Work:
+    """Return what every rank has to do."""
+    return Work(
         seed=options.seed,
         epochs=options.epochs,
         batch_size=options.batch_size,
@@ -114,21 +135,8 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         checkpoint_every=options.checkpoint_every,
         kill_rank=options.kill[0],
         kill_update=options.kill[1],
+        learning_rate=options.learning_rate,
     )
-    if options.workers:
-        trimmed = options.ray_train == "trimmed"
-        if trimmed:
-            ray_private.trim_imports()
-        from trainer import ray_train  # noqa: PLC0415 - the baseline imports no Ray
-
-        return ray_train.run(work, options.workers, marks, show, trimmed=trimmed)
-    deferred.import_tensorflow()  # seconds, which the command line need not pay
-    from trainer import training  # noqa: PLC0415
-
-    marks["import"] = time.time()
-    hold = wait_for_start if options.wait_for_start else lambda: None
-    progress = Telemetry(work.monitor, work.trial).of_rank(0, 1, work.batch_size, show)
-    return training.train(work, 0, 1, dict(marks), progress, hold)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -151,9 +159,15 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         telemetry.send("end")
     marks["end"] = time.time()
+    print(encode(make_result(options, ranks, marks)), flush=True)
+    return 0
+
+
+def make_result(options: argparse.Namespace, ranks: tuple[RankRecord, ...], marks: dict[str, float]) -> TrialResult:
+    """Return what a trial hands back, with the versions that it depends on."""
     names = ("numpy", "ray", "tensorflow-cpu", "tensorflow", *(("keras",) if ranks[0].libraries else ()))
     installed = {each.metadata["Name"].lower().replace("_", "-"): each.version for each in metadata.distributions()}
-    result = TrialResult(
+    return TrialResult(
         workers=options.workers,
         copies=options.copies,
         seed=options.seed,
@@ -164,8 +178,6 @@ def main(arguments: Sequence[str]) -> int:
         versions={name: installed[name] for name in names if name in installed}
         | {"python": ".".join(map(str, sys.version_info[:3]))},
     )
-    print(encode(result), flush=True)
-    return 0
 
 
 def _without(arguments: Sequence[str], flag: str) -> list[str]:
@@ -178,9 +190,13 @@ def _without(arguments: Sequence[str], flag: str) -> list[str]:
     return kept
 
 
-if __name__ == "__main__":
-    code = main(sys.argv[1:])
+def leave(code: int) -> NoReturn:
+    """End the process at once, with this exit code."""
     sys.stdout.flush()
     sys.stderr.flush()
     # The result is out, and a job ends when its process does: TensorFlow's teardown alone takes 0.7 s.
     os._exit(code)
+
+
+if __name__ == "__main__":
+    leave(main(sys.argv[1:]))

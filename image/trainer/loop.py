@@ -37,7 +37,7 @@ class Loop:
         self._x, self._y = tf.constant(data.x_train), tf.constant(data.y_train)
         self._x_test, self._y_test = tf.constant(data.x_test), tf.constant(data.y_test)
         self._weights, self._state = tf.Variable(training.weights), tf.Variable(training.state)
-        self._updater = training.updater(self._weights)
+        self._updater = training.updater(self._weights, work.learning_rate)
         self._step = tf.Variable(0, dtype=tf.int64)
         per_replica = positions.stop - positions.start
         # AutoGraph is off: translating takes a while, and leaves files behind.

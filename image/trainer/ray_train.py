@@ -41,13 +41,26 @@ def run(
     Ray Train is used as it ships, by its public interface and with its own defaults, unless it is `trimmed`.
     """
     progress({"phase": "ray"})
+    trainer_class = connect(trimmed=trimmed)
+    marks["ray"] = time.time()
+    progress({"phase": "workers"})
+    records = fit(work, workers, trainer_class)
+    marks["fit"] = time.time()
+    return records
+
+
+def connect(*, trimmed: bool = False) -> Any:
+    """Connect to the cluster, and return the trainer to use there."""
     trainer_class, hook = TensorflowTrainer, "trainer.deferred.defer"
     if trimmed:
         os.environ.update(ray_private.TRIMMED)
         trainer_class, hook = ray_private.trimmed_trainer(), "trainer.ray_private.trim_imports"
     ray.init(address="auto", configure_logging=False, runtime_env={"worker_process_setup_hook": hook})
-    marks["ray"] = time.time()
-    progress({"phase": "workers"})
+    return trainer_class
+
+
+def fit(work: Work, workers: int, trainer_class: Any) -> tuple[RankRecord, ...]:
+    """Train with N workers on the cluster that this process is connected to."""
     with TemporaryDirectory(prefix="storage-") as storage:
         lives = Path(storage) / "lives"
         lives.mkdir()
@@ -64,7 +77,6 @@ def run(
             ),
         )
         records: tuple[RankRecord, ...] = trainer.fit().return_value
-    marks["fit"] = time.time()
     return records
 
 

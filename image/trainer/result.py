@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from trainer.reading import BrokenResultError, Count, SecondsSpent, UnixTime, WholeFromOne, from_dict, parse_json
+
+T = TypeVar("T")
 
 MARKER = "TRIAL-RESULT"
 DAMAGED_DATA = 3
@@ -191,14 +194,21 @@ class TrialResult:
         return self.ranks[0].epochs[-1].accuracy
 
 
-def encode(result: TrialResult) -> str:
-    """Return the result line: marker, length in bytes, SHA-256, JSON."""
+def encode(result: Any) -> str:
+    """Return the result line of a dataclass: marker, length in bytes, SHA-256, JSON."""
     body = json.dumps(asdict(result), separators=(",", ":"), allow_nan=False)
     return f"{MARKER} {len(body)} {hashlib.sha256(body.encode()).hexdigest()} {body}"
 
 
 def decode(log: str) -> TrialResult:
-    """Return the result in a job's complete log. Raises BrokenResultError when it is absent or incomplete."""
+    """Return the trial's result in a job's complete log. Raises BrokenResultError when it is absent or incomplete."""
+    result = decode_as(TrialResult, log)
+    _require_epochs(result.ranks)
+    return result
+
+
+def decode_as(kind: type[T], log: str) -> T:
+    """Return the dataclass that `encode` wrote into a log. Raises BrokenResultError."""
     lines = [line for line in log.splitlines() if line.startswith(MARKER + " ")]
     if len(lines) != 1:
         raise BrokenResultError(f"expected one {MARKER} line in the job's log, found {len(lines)}")
@@ -210,9 +220,7 @@ def decode(log: str) -> TrialResult:
         raise DamagedLogError(f"the {MARKER} line announces {length} bytes and has {len(body)}: the log is cut")
     if hashlib.sha256(body.encode()).hexdigest() != digest:
         raise DamagedLogError(f"the {MARKER} line does not match its SHA-256: the log is damaged")
-    result = from_dict(TrialResult, parse_json(body))
-    _require_epochs(result.ranks)
-    return result
+    return from_dict(kind, parse_json(body))
 
 
 def _require_epochs(ranks: tuple[RankRecord, ...]) -> None:

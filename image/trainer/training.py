@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import tensorflow as tf
@@ -23,13 +23,15 @@ from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
 from trainer.reading import from_dict, parse_json
 from trainer.recovery import Checkpoints, Saving
-from trainer.result import ComputeResources, EpochRecord, Probe, RankRecord
+from trainer.result import ComputeResources, Probe, RankRecord
 from trainer.telemetry import Stopwatch
 from trainer.work import Work
 from trainer.workloads.cnn import Cnn
 from trainer.workloads.contract import Training
 from trainer.workloads.facts import CNN_MNIST, forbid_forks, workload_file
 
+Report = Callable[[RankRecord], None]
+"""Takes what a rank has done so far, after each epoch."""
 PROBE_BYTES = 8  # bytes of a double: the probe computes in double precision
 
 
@@ -50,11 +52,13 @@ def train(
     progress: Progress,
     wait_for_start: Callable[[], None] = lambda: None,
     kept: tuple[Path, Checkpoints] | None = None,
+    report: Report = lambda record: None,
 ) -> tuple[RankRecord, ...]:
     """Train as one rank and return the records of every rank.
 
-    `marks` maps each phase that this process has finished to its unix time; this adds its own. `progress` is called
-    outside the timed loop; the first epoch starts when `wait_for_start` returns; `kept` outlives this process.
+    `marks` maps each phase that this process has finished to its unix time; this adds its own. `progress` and
+    `report` are called outside the timed loop; the first epoch starts when `wait_for_start` returns; `kept` outlives
+    this process.
     """
     configure_threads(work.threads)
     training = load_training(work, marks)
@@ -73,19 +77,17 @@ def train(
     wait_for_start()
     saving = _resume(loop, Saving(work, rank, loop.updates, *kept, marks)) if kept else None
     progress({"phase": "epoch"})
-    records = _train_epochs(loop, work, rank, world_size, progress, stopwatch if timed else None, saving)
-    marks["train"] = time.time()
     own = RankRecord(
         rank=rank,
         world_size=world_size,
         seed=work.seed,
-        learning_rate=training.learning_rate,
+        learning_rate=training.learning_rate if work.learning_rate is None else work.learning_rate,
         batch_size=work.batch_size,
         host=socket.gethostname(),
         node=os.environ.get("RAY_TRAIN_E2E_NODE", ""),
         collective=collective.name,
         means=read_compute_resources(),
-        epochs=records,
+        epochs=(),
         probe=probe,
         marks=marks,
         hardware=hardware(),
@@ -100,6 +102,7 @@ def train(
         libraries=training.libraries,
         tensors=training.tensors,
     )
+    own = _train_epochs(loop, work, own, progress, report, stopwatch if timed else None, saving)
     return _gather(collective, saving.told_by(own) if saving else own)
 
 
@@ -145,34 +148,35 @@ def _resume(loop: Loop, saving: Saving) -> Saving:
 def _train_epochs(
     loop: Loop,
     work: Work,
-    rank: int,
-    world_size: int,
+    own: RankRecord,
     progress: Progress,
+    report: Report,
     stopwatch: Stopwatch | None,
     saving: Saving | None,
-) -> tuple[EpochRecord, ...]:
-    """Train every epoch, and report each, with the time of its all-reduces if there is a stopwatch."""
-    records = []
+) -> RankRecord:
+    """Train every epoch, report each, with the time of its all-reduces if there is a stopwatch, and add it to `own`."""
     for epoch in range(work.epochs):
         if stopwatch:
             stopwatch.lap()
         record = saving.finished(epoch) if saving else None
         if record is None:
-            record = loop.epoch(epoch, evaluate=work.evaluate and rank == 0, saving=saving)
-        records.append(record)
+            record = loop.epoch(epoch, evaluate=work.evaluate and own.rank == 0, saving=saving)
+        own = replace(own, epochs=(*own.epochs, record))
         progress(
             {
                 "phase": "train",
                 "epoch": epoch + 1,
                 "epochs": work.epochs,
                 "loss": record.loss,
-                "images_per_second": record.samples * world_size / record.seconds,
+                "images_per_second": record.samples * own.world_size / record.seconds,
                 "accuracy": record.accuracy,
                 "seconds": record.seconds,
                 **({"all_reduce_seconds": stopwatch.lap()} if stopwatch else {}),
             }
         )
-    return tuple(records)
+        report(own)
+    own.marks["train"] = time.time()
+    return own
 
 
 def _gather(collective: Collective, own: RankRecord) -> tuple[RankRecord, ...]:

@@ -26,6 +26,7 @@ class Work:
         checkpoint_every: updates of an epoch between two checkpoints; 0 for none.
         kill_rank: which rank kills itself, once.
         kill_update: right before which update of the training, counted from 0; 0 for never.
+        learning_rate: None for the workload's own.
     """
 
     seed: int
@@ -46,3 +47,4 @@ class Work:
     checkpoint_every: int = 0
     kill_rank: int = 0
     kill_update: int = 0
+    learning_rate: float | None = None

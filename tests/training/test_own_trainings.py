@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,17 +40,32 @@ def optimizer():
 
 
 @pytest.fixture(scope="module")
-def trials(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrialResult, TrialResult]:
-    """A user's training by one process and by two ranks."""
+def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A user's training, short."""
     folder = tmp_path_factory.mktemp("workload")
     (folder / "my_net.py").write_text(FILE)
     save(arrays(), folder / "data.npz")
-    work = Work(
+    return Work(
         7, 1, BATCH, 1, str(folder / "data.npz"), "auto", probe=True, evaluate=True,
         workload=str(folder / "my_net.py"), batch_norm="groups:8", updates=UPDATES,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trials(work: Work) -> tuple[TrialResult, TrialResult]:
+    """It, by one process and by two ranks."""
     alone, together = start(1, work), start(2, work)
     return finish(alone), finish(together)
+
+
+def test_a_learning_rate_in_the_place_of_the_files_own_is_trained_with(
+    work: Work, trials: tuple[TrialResult, TrialResult]
+) -> None:
+    own, other = trials[0].ranks[0], finish(start(1, replace(work, learning_rate=0.05))).ranks[0]
+
+    assert (own.learning_rate, other.learning_rate) == (0.01, 0.05)
+    assert own.epochs[0].first_losses[0] == other.epochs[0].first_losses[0]
+    assert own.epochs[0].first_losses[1] != other.epochs[0].first_losses[1]
 
 
 def test_two_ranks_hold_the_same_weights_and_moving_statistics(trials: tuple[TrialResult, TrialResult]) -> None:

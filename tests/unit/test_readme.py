@@ -171,7 +171,8 @@ def test_every_command_is_one_that_make_or_pytest_accepts(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for file in ("my_net.py", "my_data.npz"):
+    for file in ("my_net.py", "my_data.npz", "docs/sweep.toml"):
+        Path(file).parent.mkdir(exist_ok=True)
         Path(file).touch()
     for command in commands(page.read_text(encoding="utf-8")):
         check(command, tmp_path)

@@ -12,6 +12,7 @@ from fixtures.errors import UsageError
 from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, MINIKUBE_DRIVERS, KubernetesSettings
 from fixtures.settings.option import Option
 from fixtures.settings.settings import ALL_OPTIONS, CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Settings, build
+from fixtures.settings.sweep import SWEEP_OPTIONS, SweepSettings
 
 BY_DEST = {option.dest: option for option in OPTIONS}
 
@@ -231,9 +232,11 @@ def test_a_speedup_over_all_cores_that_no_round_measures_cannot_be_asked_for() -
 
 def test_each_option_is_one_field_with_the_same_default() -> None:
     own = [option.dest for option in OPTIONS]
-    assert [*own, "kubernetes", "recovery"] == [field.name for field in fields(Settings)]
+    assert [*own, "kubernetes", "recovery", "sweeps"] == [field.name for field in fields(Settings)]
     assert [option.dest for option in KUBERNETES_OPTIONS] == [field.name for field in fields(KubernetesSettings)]
-    for options, group in ((OPTIONS, Settings()), (KUBERNETES_OPTIONS, KubernetesSettings())):
+    assert [option.dest for option in SWEEP_OPTIONS] == [field.name for field in fields(SweepSettings)]
+    groups = ((OPTIONS, Settings()), (KUBERNETES_OPTIONS, KubernetesSettings()), (SWEEP_OPTIONS, SweepSettings()))
+    for options, group in groups:
         for option in options:
             if not option.kind.negatable:  # its default depends on the cluster
                 assert option.parse(option.default) == getattr(group, option.dest)

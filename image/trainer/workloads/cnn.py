@@ -49,9 +49,9 @@ class Cnn:
         predicted = tf.argmax(logits(weights, tf.cast(x, tf.float32) / 255), 1)
         return tf.cast(predicted == tf.cast(y, tf.int64), tf.float32)
 
-    def updater(self, weights: Any) -> Adam:
+    def updater(self, weights: Any, learning_rate: float | None = None) -> Adam:
         """Return Adam."""
-        return Adam(weights, self.learning_rate)
+        return Adam(weights, self.learning_rate if learning_rate is None else learning_rate)
 
 
 def initial_weights(seed: int) -> NDArray[np.float32]:

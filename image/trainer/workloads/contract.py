@@ -79,8 +79,8 @@ class Training(Protocol):
         """Return a number for each test sample, higher is better; their mean is the accuracy."""
         ...
 
-    def updater(self, weights: Any) -> Updater:
-        """Return the optimiser of the flat variable that holds the weights."""
+    def updater(self, weights: Any, learning_rate: float | None = None) -> Updater:
+        """Return the optimiser of the flat variable that holds the weights; None keeps its own learning rate."""
         ...
 
 

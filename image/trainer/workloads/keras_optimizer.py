@@ -43,9 +43,15 @@ def read_learning_rate(optimizer: Any) -> float:
 
 
 class KerasUpdater:
-    """One of Keras' optimisers."""
+    """One of Keras' optimisers, with a learning rate in the place of its own, if any. Raises InvalidWorkloadError."""
 
-    def __init__(self, optimizer: Any, weights: Any) -> None:
+    def __init__(self, optimizer: Any, weights: Any, learning_rate: float | None = None) -> None:
+        if learning_rate is not None:
+            try:
+                optimizer.learning_rate = learning_rate
+            except TypeError:
+                why = "optimizer() has a schedule of learning rates, so no other rate can be set"
+                raise InvalidWorkloadError(why) from None
         self._optimizer, self._weights = optimizer, weights
         optimizer.build([weights])
         self.variables = optimizer.variables

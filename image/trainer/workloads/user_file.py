@@ -76,13 +76,19 @@ class UserTraining:
         self.batch_norm = batch_norm if self._network.has_batch_norm else ""
         self.libraries = self._network.libraries
         self.learning_rate, self.optimizer = LEARNING_RATE, f"Adam(learning_rate={LEARNING_RATE})"
-        self.updater: Callable[[Any], Updater] = Adam
         if make := functions.get("optimizer"):
-            from trainer.workloads.keras_optimizer import KerasUpdater, describe, read_learning_rate  # noqa: PLC0415
+            from trainer.workloads.keras_optimizer import describe, read_learning_rate  # noqa: PLC0415
 
             use_precision("float32")
             self.optimizer, self.learning_rate = describe(make()), read_learning_rate(make())
-            self.updater = lambda weights: KerasUpdater(make(), weights)
+
+    def updater(self, weights: Any, learning_rate: float | None = None) -> Updater:
+        """Return the file's optimiser, or Adam."""
+        if make := self._functions.get("optimizer"):
+            from trainer.workloads.keras_optimizer import KerasUpdater  # noqa: PLC0415
+
+            return KerasUpdater(make(), weights, learning_rate)
+        return Adam(weights, self.learning_rate if learning_rate is None else learning_rate)
 
     def loss(self, weights: Any, state: Any, x: Any, y: Any, draw: Draw) -> tuple[Any, Any]:
         """Return the share of the mean of the samples' losses, and of what is added to the state."""

@@ -1,0 +1,123 @@
+"""The rounds of a sweep on a Jobs API that answers at once: order, commands, looks, what ends them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import pytest
+
+from fixtures.analysis.sweep import SIDES, Side, SweepRun
+from fixtures.clusters.contract import cluster_facts
+from fixtures.errors import MissingResultError
+from fixtures.measure.display import Display
+from fixtures.measure.jobs import FinishedJob
+from fixtures.measure.packages import Package
+from fixtures.measure.sweep import Sweep
+from fixtures.measure.trials import CNN
+from fixtures.settings.settings import Settings
+from fixtures.settings.sweep import SweepSettings
+from fixtures.system.noise import Noise
+from tests.contract.fake import FakeProvider
+from tests.unit.fake_jobs import NOISY, FakeJobs, ended, noise
+from tests.unit.sweeps import CONFIGURATIONS, SECONDS, one_pass
+from tests.unit.trials import SETTINGS
+from trainer.__main__ import parse
+from trainer.result import encode
+
+__all__ = ["noise"]  # a fixture that every test here uses
+
+ROUNDS = replace(SETTINGS, sweeps=SweepSettings(max_sweep_overhead=1.3))
+
+
+@dataclass
+class SweepJobs(FakeJobs):
+    """Understands the command line of a sweep's job, and answers as `answers` says of its way."""
+
+    answers: dict[Side, FinishedJob] = field(default_factory=dict)
+    sides: list[Side] = field(default_factory=list)
+
+    def submit(
+        self,
+        entrypoint: Sequence[str],
+        cpus: float = 0,
+        env: Mapping[str, str] | None = None,
+        resource: str = "",
+        package: Package | None = None,
+    ) -> str:
+        self.sides.append(cast("Side", entrypoint[entrypoint.index("--side") + 1]))
+        self.commands.append(list(entrypoint))
+        self.cpus.append(cpus)
+        return "job"
+
+    def follow(
+        self,
+        job: str,
+        on_line: Callable[[str], None],
+        deadline_seconds: float,
+        marker: str = "",
+        on_poll: Callable[[], None] = lambda: None,
+        expected_seconds: float | None = None,
+    ) -> FinishedJob:
+        side, began = self.sides[-1], self.now
+        self.now += SECONDS[side] + len(self.sides) / 100
+        if side in self.answers:
+            return self.answers[side]
+        log = f"some line\n{encode(one_pass(side, 1.0).result)}\n"
+        return FinishedJob(job, "SUCCEEDED", "", None, 0, log, began, began, self.now)
+
+
+def measure(jobs: SweepJobs, settings: Settings = ROUNDS, lines: list[str] | None = None) -> SweepRun:
+    provider = FakeProvider(2, 1)
+    cluster = provider.up(lambda line: None)
+    write = (lambda text: None) if lines is None else lines.append
+    display = Display(write, live=False, clock=lambda: jobs.now)
+    facts = replace(cluster_facts("fake", cluster), usable_cores=8)
+    sweep = Sweep(settings, CONFIGURATIONS, provider, cluster, facts, jobs, display, CNN, clock=lambda: jobs.now)
+    return sweep.run()
+
+
+def test_each_round_has_the_four_ways_in_rotating_order_until_the_verdict_is_settled() -> None:
+    jobs = SweepJobs()
+    run = measure(jobs)
+
+    ways = list(SIDES)
+    assert jobs.sides == [*ways, *ways[1:], ways[0], *ways[2:], *ways[:2]]
+    assert len(run.rounds) == 3
+
+
+def test_only_the_way_without_ray_takes_the_place_of_a_worker() -> None:
+    jobs = SweepJobs()
+    measure(jobs, replace(ROUNDS, rounds=1))
+
+    assert dict(zip(jobs.sides, jobs.cpus, strict=True)) == {"alone": 1, "workers": 0, "tune": 0, "asha": 0}
+
+
+def test_every_training_gets_the_options_of_the_run() -> None:
+    jobs = SweepJobs()
+    measure(jobs, replace(ROUNDS, rounds=1, collective="ring"))
+
+    command = jobs.commands[0]
+    options = parse(["--workers", "0", *command[command.index("--epochs") :]])
+    assert (options.epochs, options.cpus, options.collective) == (ROUNDS.epochs, 1, "ring")
+
+
+def test_a_disturbed_round_is_set_aside_and_repeated(noise: list[Noise]) -> None:
+    noise.append(NOISY)
+    lines: list[str] = []
+    run = measure(SweepJobs(), lines=lines)
+
+    assert [bool(one.disturbed) for one in run.rounds] == [True, False, False, False]
+    assert any("round 1 is set aside: A: other programs kept 1.00 cores busy" in line for line in lines)
+
+
+def test_the_time_budget_ends_the_rounds() -> None:
+    run = measure(SweepJobs(), replace(ROUNDS, time_budget=200.0))
+
+    assert len(run.rounds) == 1
+
+
+def test_a_job_without_a_result_ends_the_sweep() -> None:
+    jobs = SweepJobs(answers={"tune": ended("SUCCEEDED", "no line", None)})
+
+    with pytest.raises(MissingResultError, match="C: side by side under Ray Tune: expected one TRIAL-RESULT line"):
+        measure(jobs)
