@@ -1,7 +1,7 @@
 """The configurations of a sweep under Ray: one after the other by Ray Train, or several at a time by Ray Tune.
 
 A trial of Tune has one process, so there is nothing for Ray Train to distribute: it is a plain function, as Tune's
-guide has it. Ray Train inside each trial would start seven more processes for it, on the cores that train.
+guide has it. Ray Train inside each trial would start its controller and helpers as well, on the cores that train.
 """
 
 import json
