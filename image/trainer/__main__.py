@@ -159,7 +159,8 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         telemetry.send("end")
     marks["end"] = time.time()
-    print(encode(make_result(options, ranks, marks)), flush=True)
+    result = make_result(options, ranks, marks)
+    print(encode(result), flush=True)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import traceback
 from collections.abc import Mapping
@@ -90,7 +91,7 @@ def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
     marks["import"] = time.time()
     context = get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
-    work = Work(**config["work"])
+    work = Work(**config["work"]).found_in(sys.path)
     say = show if rank == 0 else _say_nothing
     progress = Telemetry(work.monitor, work.trial).of_rank(rank, world_size, work.batch_size, say)
     kept = (Path(config["lives"]), RayCheckpoints()) if work.checkpoint_every else None

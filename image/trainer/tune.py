@@ -5,6 +5,7 @@ guide has it. Ray Train inside each trial would start its controller and helpers
 """
 
 import json
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -89,7 +90,9 @@ def _train(config: dict[str, Any]) -> None:
     def report(record: RankRecord) -> None:
         tune.report({"score": record.epochs[-1].accuracy, "record": json.dumps(asdict(record))})
 
-    training.train(Work(**config["works"][config["number"]]), 0, 1, marks, lambda event: None, report=report)
+    training.train(
+        Work(**config["works"][config["number"]]).found_in(sys.path), 0, 1, marks, lambda event: None, report=report
+    )
 
 
 def _read(options: Namespace, metrics: dict[str, Any]) -> TrialResult:

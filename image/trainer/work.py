@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from trainer.workloads.facts import CNN_MNIST
 
@@ -48,3 +50,16 @@ class Work:
     kill_rank: int = 0
     kill_update: int = 0
     learning_rate: float | None = None
+
+    def found_in(self, folders: Iterable[str]) -> Work:
+        """Return the same work with the paths of files that came with the job, whose folder is one of these.
+
+        Ray starts a worker in that folder, and puts it on the path of modules; Ray Train and Ray Tune then move their
+        workers to another one.
+        """
+        places = [Path(folder) for folder in folders]
+
+        def find(name: str) -> str:
+            return next((str(folder / name) for folder in places if (folder / name).is_file()), name)
+
+        return replace(self, workload=find(self.workload), data=find(self.data))

@@ -24,6 +24,8 @@ from fixtures.system import leases, processes
 from fixtures.system.paths import IMAGE
 from tests.contract.fake import FakeProvider
 from tests.contract.seen import alive, listening, wait_until
+from trainer.datasets import check, read, save
+from trainer.result import decode
 
 WORKERS = 2
 REPOSITORY = IMAGE.parent
@@ -201,28 +203,27 @@ class TestProvider:
         assert "RAY_ADDRESS=10.255.255.1:6379" not in lines
         assert "OMP_NUM_THREADS=7" not in lines
 
-    def test_the_files_of_a_job_are_where_it_starts_and_where_its_workers_start(
+    def test_the_files_of_a_job_are_found_by_the_baseline_and_by_the_workers_of_ray_train(
         self, kind: str, provider: ManagedProvider, cluster: Cluster, tmp_path: Path
     ) -> None:
         if kind == "fake":
             return
-        (tmp_path / "net.py").write_text("a training")
-        code = (
-            "import ray\n"
-            "read = lambda: open('training/net.py').read()\n"
-            "print('DRIVER', read())\n"
-            "ray.init('auto', runtime_env={'worker_process_setup_hook': 'trainer.deferred.defer'})\n"
-            "print('WORKER', ray.get(ray.remote(read).options(num_cpus=1).remote()))"
-        )
+        data = tmp_path / "data.npz"
+        save(check(read("digits")), data)
+        package = Package.of({"data.npz": data, "training/net.py": IMAGE / "trainer/workloads/mlp_digits.py"})
+        command = [cluster.python, "-m", "trainer", "--workload", "training/net.py", "--data", "data.npz"]
         with JobsClient(cluster.dashboard, cluster.token) as jobs:
-            package = Package.of({"training/net.py": tmp_path / "net.py"})
             ended = [
-                jobs.follow(jobs.submit([cluster.python, "-c", code], cpus=cpus, package=package), print, 120)
-                for cpus in (0, 1)
+                jobs.follow(
+                    jobs.submit([*command, "--workers", str(workers), "--epochs", "1"], cpus=cpus, package=package),
+                    print,
+                    180,
+                )
+                for workers, cpus in ((0, 1), (1, 0))
             ]
 
-        for job in ended:
-            assert {"DRIVER a training", "WORKER a training"} <= set(job.log.splitlines()), job.log
+        first, other = (decode(job.log).ranks[0] for job in ended)
+        assert first.epochs[0].weights == other.epochs[0].weights
 
     def test_everything_listens_on_loopback_only(self, kind: str, provider: ManagedProvider, cluster: Cluster) -> None:
         addresses = {address.removeprefix("::ffff:") for address, _ in listening(here(provider))}
