@@ -46,6 +46,16 @@ def test_a_trainings_file_sets_defaults_that_everything_else_beats() -> None:
     assert (given.epochs, given.batch_size, given.min_accuracy) == (2, 256, 0.7)
 
 
+def test_a_target_is_asked_for_after_as_many_epochs_as_the_file_says(folder: Path) -> None:
+    (folder / "my_net.py").write_text(NET)
+
+    assert settings(workload="my_net.py", quick=True).min_accuracy == 0
+    assert settings(workload="my_net.py", epochs="4").min_accuracy == 0
+    assert settings(workload="my_net.py", epochs="5").min_accuracy == 0.6
+    assert settings(workload="my_net.py", quick=True, min_accuracy="0.5").min_accuracy == 0.5
+    assert settings(quick=True).min_accuracy == 0.98
+
+
 def test_a_training_without_a_target_is_asked_for_no_accuracy(folder: Path) -> None:
     (folder / "my_net.py").write_text("")
 
