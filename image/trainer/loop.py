@@ -14,11 +14,10 @@ from trainer.collective import Collective
 from trainer.recovery import Done, Saving, State
 from trainer.result import EpochRecord, Probe
 from trainer.sketch import sketch
-from trainer.work import Work
+from trainer.work import PROBE_UPDATES, SHORT_PROBE_UPDATES, Work
 from trainer.workload import Data
 from trainer.workloads.contract import Draw, Training
 
-PROBE_UPDATES, SHORT_PROBE_UPDATES = 20, 3
 PROBE_LEARNING_RATE = 0.05
 TRACED_UPDATES = 32
 EVALUATION_BATCH = 1000
@@ -170,8 +169,7 @@ class Loop:
     @property
     def updates(self) -> int:
         """Return the updates of an epoch."""
-        whole = schedule.updates_per_epoch(self._work.batch_size, len(self._y))
-        return min(self._work.updates or whole, whole)
+        return schedule.updates_per_epoch(self._work.batch_size, len(self._y), self._work.updates)
 
     def batches(self, epoch: int) -> Any:
         """Return the samples of this rank in every update of an epoch, (updates, per-replica batch)."""

@@ -13,9 +13,13 @@ from collections.abc import Iterable, Sequence
 TRAIN_SAMPLES = 60_000
 
 
-def updates_per_epoch(batch_size: int, samples: int = TRAIN_SAMPLES) -> int:
-    """Return the number of full global batches in an epoch; the samples that fill none are dropped."""
-    return samples // batch_size
+def updates_per_epoch(batch_size: int, samples: int = TRAIN_SAMPLES, most: int = 0) -> int:
+    """Return the number of full global batches in an epoch, at `most` so many unless that is 0.
+
+    The samples that fill none are dropped.
+    """
+    whole = samples // batch_size
+    return min(most or whole, whole)
 
 
 def global_batches(seed: int, epoch: int, batch_size: int, samples: int = TRAIN_SAMPLES) -> list[Sequence[int]]:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from trainer.workloads.facts import CNN_MNIST
 
+PROBE_UPDATES, SHORT_PROBE_UPDATES = 20, 3
+"""Of the equivalence probe: on whole batches, and on a few samples of each."""
+
 
 @dataclass(frozen=True)
 class Work:

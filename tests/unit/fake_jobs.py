@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -64,20 +65,11 @@ class FakeJobs(JobsClient):
         resource: str = "",
         package: Package | None = None,
     ) -> str:
-        assert list(entrypoint[:3]) == ["python", "-m", "trainer"]
-        options = trainer.parse(entrypoint[3:])
-        kind = "ceiling" if options.copies > 1 else "accuracy" if options.evaluate else "timing"
-        held = options.cpus if options.cores or resource else 0
-        kind = "all-cores" if held else kind
-        given = (options.workers, options.copies, options.epochs, options.seed, options.probe, options.slowdown, held)
-        of = TrialSpec(kind, *given, updates=options.timing_updates)  # type: ignore[arg-type]
-        rank, update = options.kill
-        of = replace(of, checkpoint_every=options.checkpoint_every, kill_rank=rank, kill_update=update)
-        self.submitted.append(of)
         self.commands.append(list(entrypoint))
         self.cpus.append(cpus)
         self.resources.append(resource)
         self.packages.add(package)
+        self.understand(entrypoint, resource)
         return shlex.join(entrypoint)
 
     def follow(
@@ -92,15 +84,30 @@ class FakeJobs(JobsClient):
         on_poll()
         self.expected.append(expected_seconds)
         self.deadlines.append(deadline_seconds)
-        of = self.submitted[-1]
-        answer = self.answer(of)
         began = self.now
+        answer, took = self.reply()
+        self.now += took
         if isinstance(answer, FinishedJob):
-            self.now += 5.0
             return answer
-        self.now += answer.train_seconds + 6.0
-        log = f"some line\n{encode(answer)}\n"
-        return FinishedJob(job, "SUCCEEDED", "", None, 0, log, began, began, self.now)
+        return FinishedJob(job, "SUCCEEDED", "", None, 0, f"some line\n{encode(answer)}\n", began, began, self.now)
+
+    def understand(self, entrypoint: Sequence[str], resource: str) -> None:
+        """Take in the command line of a trial."""
+        assert list(entrypoint[:3]) == ["python", "-m", "trainer"]
+        options = trainer.parse(entrypoint[3:])
+        kind = "ceiling" if options.copies > 1 else "accuracy" if options.evaluate else "timing"
+        held = options.cpus if options.cores or resource else 0
+        kind = "all-cores" if held else kind
+        given = (options.workers, options.copies, options.epochs, options.seed, options.probe, options.slowdown, held)
+        of = TrialSpec(kind, *given, updates=options.timing_updates)  # type: ignore[arg-type]
+        rank, update = options.kill
+        of = replace(of, checkpoint_every=options.checkpoint_every, kill_rank=rank, kill_update=update)
+        self.submitted.append(of)
+
+    def reply(self) -> tuple[Any, float]:
+        """Return what the job that was submitted last hands over, or how it ended, and the seconds that it took."""
+        answer = self.answer(self.submitted[-1])
+        return answer, 5.0 if isinstance(answer, FinishedJob) else answer.train_seconds + 6.0
 
 
 class FakeWatch:

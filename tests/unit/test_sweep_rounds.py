@@ -1,8 +1,8 @@
 """The rounds of a sweep on a Jobs API that answers at once: order, commands, looks, what ends them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +11,6 @@ from fixtures.clusters.contract import cluster_facts
 from fixtures.errors import MissingResultError
 from fixtures.measure.display import Display
 from fixtures.measure.jobs import FinishedJob
-from fixtures.measure.packages import Package
 from fixtures.measure.sweep import Sweep
 from fixtures.measure.trials import CNN
 from fixtures.settings.settings import Settings
@@ -22,7 +21,6 @@ from tests.unit.fake_jobs import NOISY, FakeJobs, ended, noise
 from tests.unit.sweeps import CONFIGURATIONS, SECONDS, one_pass
 from tests.unit.trials import SETTINGS
 from trainer.__main__ import parse
-from trainer.result import encode
 
 __all__ = ["noise"]  # a fixture that every test here uses
 
@@ -36,34 +34,12 @@ class SweepJobs(FakeJobs):
     answers: dict[Side, FinishedJob] = field(default_factory=dict)
     sides: list[Side] = field(default_factory=list)
 
-    def submit(
-        self,
-        entrypoint: Sequence[str],
-        cpus: float = 0,
-        env: Mapping[str, str] | None = None,
-        resource: str = "",
-        package: Package | None = None,
-    ) -> str:
+    def understand(self, entrypoint: Sequence[str], resource: str) -> None:
         self.sides.append(cast("Side", entrypoint[entrypoint.index("--side") + 1]))
-        self.commands.append(list(entrypoint))
-        self.cpus.append(cpus)
-        return "job"
 
-    def follow(
-        self,
-        job: str,
-        on_line: Callable[[str], None],
-        deadline_seconds: float,
-        marker: str = "",
-        on_poll: Callable[[], None] = lambda: None,
-        expected_seconds: float | None = None,
-    ) -> FinishedJob:
-        side, began = self.sides[-1], self.now
-        self.now += SECONDS[side] + len(self.sides) / 100
-        if side in self.answers:
-            return self.answers[side]
-        log = f"some line\n{encode(one_pass(side, 1.0).result)}\n"
-        return FinishedJob(job, "SUCCEEDED", "", None, 0, log, began, began, self.now)
+    def reply(self) -> tuple[Any, float]:
+        side = self.sides[-1]
+        return self.answers.get(side) or one_pass(side, 1.0).result, SECONDS[side] + len(self.sides) / 100
 
 
 def measure(jobs: SweepJobs, settings: Settings = ROUNDS, lines: list[str] | None = None) -> SweepRun:

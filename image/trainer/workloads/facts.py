@@ -137,14 +137,19 @@ def workload_file(name: str) -> Path | None:
     return Path(name)
 
 
-def constants(file: Path) -> dict[str, int | float | str]:
-    """Return the CONSTANTS that a user's file sets, without running it. Raises InvalidWorkloadError."""
+def parse(file: Path) -> ast.Module:
+    """Return a user's file as Python's own tree of it, without running it. Raises InvalidWorkloadError."""
     try:
-        tree = ast.parse(file.read_bytes(), file.name)
+        return ast.parse(file.read_bytes(), file.name)
     except OSError as error:
         raise InvalidWorkloadError(f"{file} cannot be read: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:
         raise InvalidWorkloadError(f"{file.name} is not Python: {error}") from None
+
+
+def constants(file: Path) -> dict[str, int | float | str]:
+    """Return the CONSTANTS that a user's file sets, without running it. Raises InvalidWorkloadError."""
+    tree = parse(file)
     _refuse_tf_keras(tree, file.name)
     found = {}
     for name, value in _assignments(tree):

@@ -23,6 +23,7 @@ import numpy as np
 
 from trainer import datasets, deferred, schedule
 from trainer.formats import InvalidDataError
+from trainer.work import PROBE_UPDATES, SHORT_PROBE_UPDATES
 from trainer.workloads.facts import (
     BUILT_IN,
     InvalidWorkloadError,
@@ -44,7 +45,6 @@ SCORED = 100
 """Test samples that are tried."""
 PROBE_SECONDS, PROBE_GIB = 60.0, 3.0
 """Of one core and of memory; a probe of whole batches that would need more has fewer samples."""
-PROBE_UPDATES = 20
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,10 @@ def check_split(
     if seconds <= PROBE_SECONDS and gib <= PROBE_GIB:
         return differences, 0, ()
     why = f"{seconds:.0f} s of a core" if seconds > PROBE_SECONDS else f"{gib:.1f} GiB"
-    note = f"the probe has {len(samples)} of {asked.batch_size} samples of 3 batches: 20 whole ones need about {why}"
+    note = (
+        f"the probe has {len(samples)} of {asked.batch_size} samples of {SHORT_PROBE_UPDATES} batches: "
+        f"{PROBE_UPDATES} whole ones need about {why}"
+    )
     say(note)
     return differences, len(samples), (note,)
 
