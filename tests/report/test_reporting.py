@@ -157,6 +157,7 @@ def test_a_run_leaves_its_comparison_on_the_screen_and_every_file_whole(pytester
             "reports: *",
         ]
     )
+    shown.stdout.no_fnmatch_line("*Outliers*")
     assert left(pytester) == FILES
     out = pytester.path / "out"
     assert not list(out.glob(".partial*"))

@@ -20,6 +20,8 @@ NAMES = {
 def test_pytest_benchmark_is_the_version_whose_private_parts_were_seen(pytestconfig: pytest.Config) -> None:
     assert version("pytest-benchmark") == pytest_benchmark_private.SEEN, "look at pytest_benchmark_private.py again"
     assert callable(pytest_benchmark_private.writer_of(pytestconfig).write)  # type: ignore[union-attr]
+    table = files("pytest_benchmark").joinpath("table.py").read_text("utf-8")
+    assert all(f"tr.write_line('{line}" in table for line in pytest_benchmark_private.LEGEND)
 
 
 def test_pytest_itself_is_used_through_its_public_interface() -> None:
