@@ -50,7 +50,7 @@ def alone_together() -> TrialResult:
 @pytest.fixture(autouse=True)
 def _short_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = schedule.global_batches
-    monkeypatch.setattr(schedule, "updates_per_epoch", lambda size, samples=0: UPDATES)
+    monkeypatch.setattr(schedule, "updates_per_epoch", lambda *key: UPDATES)
     monkeypatch.setattr(schedule, "global_batches", lambda *key: drawn(*key)[:UPDATES])
 
 
