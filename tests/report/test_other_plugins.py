@@ -3,7 +3,7 @@
 import pytest
 
 from tests.report.test_one_run import with_signals
-from tests.report.test_reporting import CONFTEST, FAST, FILES, LOST, left, replay
+from tests.report.test_reporting import CONFTEST, FAST, FILES, LOST, UNUSED, left, replay
 from tests.unit.trials import run
 
 pytest_plugins = ["pytester"]
@@ -85,6 +85,70 @@ def test_an_option_that_would_spoil_the_measurement_is_refused_before_it_begins(
     assert not (pytester.path / "out").exists()
 
 
+def run_empty(pytester: pytest.Pytester, kind: str, *options: str, body: str = "pass") -> pytest.RunResult:
+    """Run two tests that need no cluster, with the whole plugin and with others' options."""
+    pytester.makeini("[pytest]\nmarkers =\n    e2e: .\n    recovery: .\n    sweep: .\n")
+    pytester.makeconftest('pytest_plugins = ["fixtures.plugin"]\n' + OPTIONS)
+    test = f"@pytest.mark.{kind}\ndef test_NUMBER():\n    {body}\n"
+    pytester.makepyfile("import pytest\n" + "".join(test.replace("NUMBER", number) for number in "12"))
+    return pytester.runpytest_inprocess(f"-m={kind}", "--reports=out", *UNUSED, *options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "sentence"),
+    [
+        ("recovery", "--benchmark-only", "it skips tests without a benchmark, as these are. Leave it out."),
+        ("recovery", "--reruns=1", "a measurement that is run again until it passes is none. *"),
+        ("recovery", "--count=2", "* Use --recoveries=N for more killed workers."),
+        ("recovery", "--session-timeout=9", "it takes effect only when a worker count is done. *or use --timeout."),
+        ("sweep", "--benchmark-only", "it skips tests without a benchmark, as these are. Leave it out."),
+        ("sweep", "--reruns=1", "a measurement that is run again until it passes is none. *"),
+        ("sweep", "--count=2", "it would show one measurement as several. Use --rounds=N for more rounds."),
+        ("sweep", "--session-timeout=9", "it takes effect once all is measured, *"),
+    ],
+)
+def test_it_is_refused_with_killed_workers_and_sweeps_as_well(
+    pytester: pytest.Pytester, kind: str, option: str, sentence: str
+) -> None:
+    shown = run_empty(pytester, kind, option)
+
+    assert shown.ret == pytest.ExitCode.USAGE_ERROR
+    tests = {"recovery": "tests that kill workers", "sweep": "a sweep"}[kind]
+    shown.stderr.fnmatch_lines([f"ERROR: --* with {tests}: {sentence}"])
+
+
+@pytest.mark.parametrize("option", ["--benchmark-skip", "--benchmark-disable"])
+def test_what_is_about_benchmarks_alone_spoils_no_recovery(pytester: pytest.Pytester, option: str) -> None:
+    assert run_empty(pytester, "recovery", option).parseoutcomes() == {"passed": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "unread"),
+    [
+        ("recovery", ["--min-speedup=2:1.5", "--rounds=3", "--recoveries=2"], "--rounds, --min-speedup"),
+        ("recovery", ["--timing-epochs=2"], ""),
+        ("e2e", ["--recoveries=2", "--rounds=3"], "--recoveries"),
+        ("sweep", ["--timing-epochs=2", "--epochs=2", "--no-all-cores"], "--timing-epochs"),
+    ],
+)
+def test_an_option_that_does_nothing_in_such_a_run_is_named(
+    pytester: pytest.Pytester, kind: str, options: list[str], unread: str
+) -> None:
+    shown = run_empty(pytester, kind, *options)
+
+    warnings = [line for line in shown.outlines if "do not read" in line]
+    assert warnings == ([f"WARNING: these tests do not read {unread}"] if unread else [])
+
+
+def test_each_kind_of_measurement_is_a_run_of_its_own(pytester: pytest.Pytester) -> None:
+    body = "pass\n\n@pytest.mark.sweep\ndef test_sweep_NUMBER():\n    pass"
+
+    shown = run_empty(pytester, "recovery", "-m", "recovery or sweep", body=body)
+
+    assert shown.ret == pytest.ExitCode.USAGE_ERROR
+    shown.stderr.fnmatch_lines(["ERROR: recovery and sweep are not measured in one run: select one of them with -m."])
+
+
 @pytest.mark.parametrize(
     "options",
     [("--count=1",), ("--benchmark-disable", "--benchmark-enable"), ("-x",), ("--stepwise",), ("--lf",), ("--pdb",)],
@@ -138,6 +202,17 @@ def test_pytest_timeout_ends_a_run_as_infra_in_one_sentence(pytester: pytest.Pyt
     shown.stdout.fnmatch_lines([said])
     assert len(shown.outlines) < 60
     assert (pytester.path / "out" / "summary.md").read_text().startswith("## INFRA")
+
+
+def test_pytest_timeout_ends_each_killed_training_by_itself(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(timeout_plugin=TIMEOUT)
+    pytester.syspathinsert()
+
+    shown = run_empty(pytester, "recovery", "-p", "timeout_plugin", body="import time; time.sleep(60)")
+
+    assert shown.ret == 11
+    said = "pytest-timeout ended the run after 0.1 s. Give it more time, or leave --timeout out. *test-timeout)"
+    shown.stdout.fnmatch_lines([said, said])
 
 
 @pytest.mark.parametrize("dest", ["", ", dest='other'"], ids=["same dest", "another dest"])

@@ -66,14 +66,11 @@ def test_the_exit_code_is_the_verdicts_and_the_reports_are_written(
         (["--cluster=kind"], "--cluster='kind': expected local*"),
         (["--workers=1"], "--workers='1': expected counts from 2 on*"),
         (["--checkpoint-every=468"], "--checkpoint-every='468': expected less than the 468 updates of a training."),
-        (["-m", "e2e or recovery"], "Speedups and killed workers cannot be measured in one run*"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_starts(
     pytester: pytest.Pytester, options: list[str], why: str
 ) -> None:
-    pytester.makepyfile(test_speed="import pytest\n@pytest.mark.e2e\ndef test_speed(): ...\n")
-
     ended = run(pytester, "None", *options)
 
     assert ended.ret == pytest.ExitCode.USAGE_ERROR

@@ -285,7 +285,7 @@ def test_a_job_over_its_deadline_is_stopped_and_its_last_lines_are_shown(
     assert dashboard.count("POST", "/stop") == 1
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit, pytest.exit.Exception, pytest.fail.Exception])
 def test_an_interrupted_wait_stops_the_job(
     dashboard: Dashboard, jobs: JobsClient, interruption: type[BaseException]
 ) -> None:
