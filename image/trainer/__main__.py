@@ -17,7 +17,7 @@ from typing import NoReturn
 from trainer import data, deferred, ray_private
 from trainer.formats import InvalidDataError
 from trainer.progress import READY, show
-from trainer.result import DAMAGED_DATA, INVALID_WORKLOAD, RankRecord, TrialResult, encode
+from trainer.result import DAMAGED_DATA, DIVERGED, INVALID_WORKLOAD, DivergedError, RankRecord, TrialResult, encode
 from trainer.telemetry import Telemetry
 from trainer.work import Work
 from trainer.workloads.facts import CNN_MNIST, InvalidWorkloadError
@@ -156,6 +156,9 @@ def main(arguments: Sequence[str]) -> int:
     except (InvalidWorkloadError, InvalidDataError) as error:
         print(f"trainer: {error}", file=sys.stderr)
         return INVALID_WORKLOAD
+    except DivergedError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return DIVERGED
     finally:
         telemetry.send("end")
     marks["end"] = time.time()

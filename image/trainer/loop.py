@@ -12,7 +12,7 @@ import tensorflow as tf
 from trainer import schedule
 from trainer.collective import Collective
 from trainer.recovery import Done, Saving, State
-from trainer.result import EpochRecord, Probe
+from trainer.result import DivergedError, EpochRecord, Probe
 from trainer.sketch import sketch
 from trainer.work import PROBE_UPDATES, SHORT_PROBE_UPDATES, Work
 from trainer.workload import Data
@@ -21,10 +21,6 @@ from trainer.workloads.contract import Draw, Training
 PROBE_LEARNING_RATE = 0.05
 TRACED_UPDATES = 32
 EVALUATION_BATCH = 1000
-
-
-class DivergedError(ArithmeticError):
-    """A loss is not a number: nothing can be compared with it."""
 
 
 class Loop:

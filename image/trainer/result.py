@@ -16,10 +16,16 @@ DAMAGED_DATA = 3
 """Exit code of the trainer when MNIST is missing or damaged, which is the machine's fault and not the training's."""
 INVALID_WORKLOAD = 2
 """Likewise when a user's training or data cannot be measured; argparse's code for what a user can mend."""
+DIVERGED = 4
+"""Likewise when a loss is not a number."""
 
 
 class DamagedLogError(BrokenResultError):
     """A result line is not as it was printed: the log lost it, not the training."""
+
+
+class DivergedError(ArithmeticError):
+    """A loss is not a number: nothing can be compared with it."""
 
 
 @dataclass(frozen=True)

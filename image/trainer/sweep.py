@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from trainer.__main__ import leave, parse
 from trainer.progress import show
 from trainer.reading import from_dict, parse_json
-from trainer.result import decode, encode
+from trainer.result import DIVERGED, decode, encode
 from trainer.sweep_result import Configuration, SweepResult
 
 SIDES = ("alone", "workers", "tune", "asha")
@@ -53,10 +53,10 @@ def train_alone(asked: Sequence[Sequence[str]]) -> SweepResult:
         began = time.monotonic()
         command = [sys.executable, "-m", "trainer", *arguments]
         trainer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        if trainer.returncode:
+        if trainer.returncode not in (0, DIVERGED):
             sys.exit(trainer.returncode)  # what it had to say is in the log already
         seconds.append(time.monotonic() - began)
-        trials.append(decode(trainer.stdout))
+        trials.append(None if trainer.returncode else decode(trainer.stdout))
     return SweepResult(tuple(trials), tuple(seconds))
 
 

@@ -35,9 +35,10 @@ class SweepResult:
     """What one pass over all configurations hands back, in their order.
 
     Attributes:
-        trials: the training of each; one that was stopped early has fewer epochs than were asked for.
+        trials: the training of each; one that was stopped early has fewer epochs than were asked for, and one whose
+            loss became no number is None.
         seconds: how long each took, from its start to its end.
     """
 
-    trials: tuple[TrialResult, ...]
+    trials: tuple[TrialResult | None, ...]
     seconds: tuple[SecondsSpent, ...]

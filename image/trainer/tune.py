@@ -5,6 +5,7 @@ guide has it. Ray Train inside each trial would start its controller and helpers
 """
 
 import json
+import math
 import sys
 import time
 from argparse import Namespace
@@ -16,12 +17,13 @@ from typing import Any
 from trainer import deferred, ray_train  # which puts a stand-in in TensorFlow's place before Ray is imported
 
 from ray import tune  # isort: skip
+from ray.train import TrainingFailedError  # isort: skip
 from ray.tune.schedulers import ASHAScheduler  # isort: skip
 
 from trainer.__main__ import make_result, make_work
 from trainer.progress import show
 from trainer.reading import from_dict, parse_json
-from trainer.result import RankRecord, TrialResult
+from trainer.result import DivergedError, RankRecord, TrialResult
 from trainer.sweep_result import SweepResult
 from trainer.work import Work
 
@@ -33,8 +35,15 @@ def train_in_turn(asked: Sequence[Namespace]) -> SweepResult:
     for number, options in enumerate(asked, 1):
         show({"phase": f"configuration {number} of {len(asked)}"})
         began, marks = time.monotonic(), {"start": time.time()}
-        records = ray_train.fit(make_work(options), options.workers, trainer_class)
-        trials.append(make_result(options, records, marks | {"end": time.time()}))
+        try:
+            records = ray_train.fit(make_work(options), options.workers, trainer_class)
+        except TrainingFailedError as error:
+            if f"{DivergedError.__name__}: " not in str(error):
+                raise
+            print(error, flush=True)
+            trials.append(None)
+        else:
+            trials.append(make_result(options, records, marks | {"end": time.time()}))
         seconds.append(time.monotonic() - began)
     return SweepResult(tuple(trials), tuple(seconds))
 
@@ -90,13 +99,18 @@ def _train(config: dict[str, Any]) -> None:
     def report(record: RankRecord) -> None:
         tune.report({"score": record.epochs[-1].accuracy, "record": json.dumps(asdict(record))})
 
-    training.train(
-        Work(**config["works"][config["number"]]).found_in(sys.path), 0, 1, marks, lambda event: None, report=report
-    )
+    work = Work(**config["works"][config["number"]]).found_in(sys.path)
+    try:
+        training.train(work, 0, 1, marks, lambda event: None, report=report)
+    except DivergedError as error:
+        print(error, flush=True)
+        tune.report({"score": math.nan, "record": ""})  # ASHA leaves what is no number out of account
 
 
-def _read(options: Namespace, metrics: dict[str, Any]) -> TrialResult:
+def _read(options: Namespace, metrics: dict[str, Any]) -> TrialResult | None:
     """Return the result of one trial from its last report, in which it may have done fewer epochs than asked."""
+    if not metrics["record"]:
+        return None
     record = from_dict(RankRecord, parse_json(metrics["record"]))
     ended = float(metrics["timestamp"])
     marks = {"start": ended - float(metrics["time_total_s"]), "end": ended}

@@ -13,9 +13,9 @@ from tests.training.user_files import HEAD, MODEL, arrays
 from trainer import schedule
 from trainer.collective import Alone
 from trainer.datasets import digest, save
-from trainer.loop import DivergedError, Loop
+from trainer.loop import Loop
 from trainer.reading import BrokenResultError
-from trainer.result import TrialResult, decode
+from trainer.result import DivergedError, TrialResult, decode
 from trainer.work import Work
 from trainer.workloads.user_file import UserTraining, load
 

@@ -59,8 +59,8 @@ def sweep_run(*rounds: SweepRound, max_overhead: float | None = 1.2, usable_core
     )
 
 
-def with_trial(run: SweepRun, side: Side, number: int, trial: TrialResult) -> SweepRun:
-    """The sweep, but one training of its first round handed over something else."""
+def with_trial(run: SweepRun, side: Side, number: int, trial: TrialResult | None) -> SweepRun:
+    """The sweep, but one training of its first round handed over something else, or diverged."""
     first = run.rounds[0]
     passes = []
     for done in first.passes:

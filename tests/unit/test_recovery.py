@@ -1,6 +1,7 @@
 """What a killed worker costs: the plan, the proof, the verdict, and what is said about it."""
 
 import html
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,17 @@ __all__ = ["noise"]  # a fixture that every test here uses
 KILLED_LOG = "LostRankError: rank 0: lost rank 1\nray.exceptions.ActorDiedError: The actor died unexpectedly"
 
 
-def recover(jobs: FakeJobs, settings: Any = CHOSEN, workers: int = 2) -> RecoveryRun:
+def recover(
+    jobs: FakeJobs,
+    settings: Any = CHOSEN,
+    workers: int = 2,
+    keep: Callable[[RecoveryRun], None] = lambda run: None,
+) -> RecoveryRun:
     provider = FakeProvider(workers, 1)
     cluster = provider.up(lambda line: None)
     display = Display(lambda text: None, live=False)
     runner = TrialRunner(provider, cluster, jobs, display, cpus=1, collective="auto")
-    return run_recoveries(settings, workers, cluster_facts("fake", cluster), runner, display)
+    return run_recoveries(settings, workers, cluster_facts("fake", cluster), runner, display, keep=keep)
 
 
 def one(**changes: Any) -> Recovery:
@@ -218,6 +224,23 @@ def test_a_lost_job_is_the_machines_fault_and_keeps_what_was_measured() -> None:
     assert len(run.recoveries) == 1
 
 
+@pytest.mark.parametrize(("seed", "kept"), [(1, []), (2, [1])])
+def test_a_signal_ends_the_run_and_keeps_the_kills_before_it(seed: int, kept: list[int]) -> None:
+    runs: list[RecoveryRun] = []
+
+    def answer(of: TrialSpec) -> TrialResult:
+        if of.seed == CHOSEN.seed + seed:
+            raise KeyboardInterrupt
+        return hand_over(of)
+
+    with pytest.raises(KeyboardInterrupt):
+        recover(FakeJobs(answer), keep=runs.append)
+
+    assert [recovery.number for run in runs for recovery in run.proven] == kept
+    assert all(run.verdict.outcome is Outcome.INFRA for run in runs)
+    assert all(run.verdict.why.startswith("The run was interrupted.") for run in runs)
+
+
 def test_a_killed_worker_that_ray_train_does_not_recover_from_is_a_regression() -> None:
     def answer(of: TrialSpec) -> TrialResult | FinishedJob:
         return ended("FAILED", KILLED_LOG) if of.kill_update else hand_over(of)
@@ -235,7 +258,7 @@ def test_a_killed_worker_that_ray_train_does_not_recover_from_is_a_regression() 
 def test_the_reports_have_each_kill_its_parts_and_what_was_proven(tmp_path: Path) -> None:
     run = recover(FakeJobs(hand_over))
 
-    files = {file.name: html.unescape(file.read_text()) for file in write_recovery([run], tmp_path)}
+    files = {file.name: html.unescape(file.read_text()) for file in write_recovery(run, tmp_path)}
 
     assert list(files) == ["recovery_2workers.json", "recovery_2workers.md", "recovery_2workers.html"]
     for text in (files["recovery_2workers.md"], files["recovery_2workers.html"], make_block(run)):

@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.analysis.sweep import SIDES, Side, SweepRun, SweepSummary, shortest_seconds
 from fixtures.analysis.verdict import Outcome
-from fixtures.report.sweep import make_block, make_sweep_json, make_sweep_markdown, make_sweep_page
+from fixtures.report.sweep import make_block, make_sweep_json, make_sweep_markdown, make_sweep_page, tabulate_scores
 from tests.unit.sweeps import one_pass, sweep_round, sweep_run, trained, with_trial
 from tests.unit.trials import with_all_ranks, with_epoch
 
@@ -120,6 +120,40 @@ def test_a_configuration_that_handed_over_nothing_is_missing_and_not_the_best_of
     passes = tuple(short if done.side == "tune" else done for done in first.passes)
 
     assert "3 of 4 configurations handed over a result" in why_not(sweep_run(replace(first, passes=passes)))
+
+
+def diverging(*sides: Side) -> SweepRun:
+    """The last configuration of a sweep diverges in these ways."""
+    run = sweep_run()
+    for side in sides:
+        run = with_trial(run, side, 3, None)
+    return run
+
+
+@pytest.mark.parametrize("sides", [tuple(SIDES), ("alone", "workers", "tune")])
+def test_a_configuration_that_diverges_everywhere_has_a_row_that_says_so_and_no_score(sides: tuple[Side, ...]) -> None:
+    summary = SweepSummary(diverging(*sides))
+
+    assert ["of 3 trainings are A's" in fact for fact in summary.same_work] == [True] * 3
+    assert summary.run.rounds[0].of("alone").scores == (0.95, 0.97, 0.93, None)
+    assert summary.lost_scores() == (0.0,)
+    for report in (make_sweep_markdown(summary), make_sweep_page(summary)):
+        assert "Diverged, so that it has no score: learning rate 0.03, batch 128, seed 1." in report
+    assert tabulate_scores(summary).rows[3][1:4] == ("diverged",) * 3
+    assert make_sweep_json(summary)["best_score"]["alone"] == [0.97]
+    assert SweepRun.from_json(summary.run.to_json()) == summary.run
+
+
+@pytest.mark.parametrize(
+    ("sides", "why"),
+    [
+        (("tune",), "Diverged in C and not in A."),
+        (("asha",), "Diverged in D and not in A."),
+        (("alone", "tune", "asha"), "Diverged in A and not in B."),
+    ],
+)
+def test_one_that_diverges_in_some_ways_only_is_not_the_same_work(sides: tuple[Side, ...], why: str) -> None:
+    assert why in why_not(diverging(*sides))
 
 
 def test_a_sweep_is_read_again_as_it_was_written() -> None:
