@@ -7,13 +7,14 @@ nothing of Ray's metrics, so that the baseline, which imports no Ray, and the wo
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from trainer.reading import parse_json
 
 MARKER = "EXPORTER-READY"
 TICK_SECONDS = 2.0
@@ -64,7 +65,7 @@ class Figures:
     def take(self, datagram: bytes) -> bool:
         """Learn from one datagram; False for one that is not ours, or of a trial whose beginning was not heard."""
         try:
-            said = json.loads(datagram)
+            said = parse_json(datagram.decode())
             event, name, at = str(said["event"]), str(said["trial"]), float(said["at"])
             if event == "begin":
                 self._end_others(at)

@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 
+from trainer.reading import BrokenResultError, parse_json
+
 MARKER = "TRIAL-PROGRESS"
 READY = "TRIAL-READY"
 
@@ -24,7 +26,7 @@ def parse(line: str) -> dict[str, object] | None:
     if not found:
         return None
     try:
-        event = json.loads(body)
-    except json.JSONDecodeError:  # two processes wrote into one line
+        event = parse_json(body)
+    except BrokenResultError:  # two processes wrote into one line
         return None
     return event if isinstance(event, dict) else None

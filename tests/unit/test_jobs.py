@@ -301,10 +301,11 @@ def test_an_interrupted_wait_stops_the_job(
 
 
 @pytest.mark.parametrize("read", [JobsClient.status, JobsClient.logs])
+@pytest.mark.parametrize("answer", [(500, "Traceback"), (200, "<html>"), (200, "[" * 100_000)], ids=lambda a: a[1][:9])
 def test_a_single_reading_that_fails_is_an_error(
-    dashboard: Dashboard, jobs: JobsClient, read: Callable[..., object]
+    dashboard: Dashboard, jobs: JobsClient, read: Callable[..., object], answer: Answer
 ) -> None:
-    dashboard.statuses = dashboard.logs = [(500, "Traceback")]
+    dashboard.statuses = dashboard.logs = [answer]
 
     with pytest.raises(InfraError, match="of job j cannot be read"):
         read(jobs, "j")
