@@ -15,7 +15,7 @@ from fixtures.plugin.measured import MEASURED
 from tests.unit.fake_jobs import NOISY
 from tests.unit.recoveries import CHOSEN, recovery, recovery_run
 
-pytest_plugins = ["fixtures.plugin.options", "fixtures.plugin.reporting", "fixtures.plugin.measured", "fixtures.plugin.recovery"]
+pytest_plugins = ["fixtures.plugin." + name for name in ("options", "reporting", "measured", "recovery")]
 
 @pytest.fixture(scope="session")
 def recover(pytestconfig):
@@ -79,14 +79,14 @@ def test_the_exit_code_is_the_verdicts_and_the_reports_are_written(
     ended.stdout.fnmatch_lines(["*: 2 workers, one of them killed", "reports: *recovery_2workers.html"])
 
 
-@pytest.mark.parametrize("ends", ["pytest.exit('terminated by SIGTERM', 143)", "raise KeyboardInterrupt"])
-def test_a_run_that_a_signal_ends_leaves_reports_of_what_was_measured(pytester: pytest.Pytester, ends: str) -> None:
+@pytest.mark.parametrize("code", [143, pytest.ExitCode.INTERRUPTED])
+def test_a_run_that_a_signal_ends_leaves_reports_of_what_was_measured(pytester: pytest.Pytester, code: int) -> None:
     cut = "recovery_run(recovery(1), failures=(Failure('kill 2', 'Infra', 'The run was interrupted.', ''),))"
-    conftest = CONFTEST.replace("        return run\n", f"        {ends}\n")
+    conftest = CONFTEST.replace("        return run\n", f"        pytest.exit('a signal', {code:d})\n")
 
     ended = run(pytester, cut, conftest=conftest)
 
-    assert ended.ret == (143 if "143" in ends else pytest.ExitCode.INTERRUPTED)
+    assert ended.ret == code
     ended.stdout.fnmatch_lines(["INFRA: 2 workers, one of them killed", "The run was interrupted.", "reports: *"])
     page = pytester.path / "out" / "recovery" / "recovery_2workers.html"
     assert "The run was interrupted." in page.read_text()
@@ -107,7 +107,6 @@ def test_so_does_a_sweep(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (["--cluster=kind"], "--cluster='kind': expected local*"),
         (["--workers=1"], "--workers='1': expected counts from 2 on*"),
         (["--checkpoint-every=468"], "--checkpoint-every='468': expected less than the 468 updates of a training."),
     ],

@@ -34,7 +34,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def train(cluster: Cluster, folder: Path, side: str, rates: Sequence[float]) -> list[int]:
-    """Train mlp-digits with these learning rates in one of the four ways; return the epochs of each, 0 if it diverged."""
+    """Train mlp-digits with these learning rates in one of the four ways; return the epochs of each, 0 if diverged."""
     save(check(read("digits")), folder / "data.npz")
     configurations = [asdict(Configuration(128, seed=1, learning_rate=rate)) for rate in rates]
     command = [cluster.python, "-m", "trainer.sweep", "--side", side, "--concurrent", "2"]

@@ -32,7 +32,17 @@ def test_rays_prefixes_and_colours_do_not_matter(line: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "epoch 1", "TRIAL-PROGRESS", "TRIAL-PROGRESS ", LINE[:-1], LINE + LINE, "TRIAL-PROGRESS [1]", "TRIAL-READY", "TRIAL-PROGRESS " + "[" * 100_000],
+    [
+        "",
+        "epoch 1",
+        "TRIAL-PROGRESS",
+        "TRIAL-PROGRESS ",
+        LINE[:-1],
+        LINE + LINE,
+        "TRIAL-PROGRESS [1]",
+        "TRIAL-READY",
+        "TRIAL-PROGRESS " + "[" * 100_000,
+    ],
 )
 def test_anything_else_is_no_event_and_no_error(line: str) -> None:
     assert parse(line) is None

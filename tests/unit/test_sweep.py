@@ -7,7 +7,7 @@ import pytest
 from fixtures.analysis.sweep import SIDES, Side, SweepRun, SweepSummary, shortest_seconds
 from fixtures.analysis.verdict import Outcome
 from fixtures.report.sweep import make_block, make_sweep_json, make_sweep_markdown, make_sweep_page, tabulate_scores
-from tests.unit.sweeps import one_pass, sweep_round, sweep_run, trained, with_trial
+from tests.unit.sweeps import CONFIGURATIONS, one_pass, sweep_round, sweep_run, trained, with_trial
 from tests.unit.trials import with_all_ranks, with_epoch
 
 THREE = tuple(sweep_round(number, tune=24.0 + number / 10) for number in (1, 2, 3))
@@ -138,7 +138,7 @@ def test_a_configuration_that_diverges_everywhere_has_a_row_that_says_so_and_no_
     assert summary.run.rounds[0].of("alone").scores == (0.95, 0.97, 0.93, None)
     assert summary.lost_scores() == (0.0,)
     for report in (make_sweep_markdown(summary), make_sweep_page(summary)):
-        assert "Diverged, so that it has no score: learning rate 0.03, batch 128, seed 1." in report
+        assert f"Diverged, so that it has no score: {CONFIGURATIONS[3].name}." in report
     assert tabulate_scores(summary).rows[3][1:4] == ("diverged",) * 3
     assert make_sweep_json(summary)["best_score"]["alone"] == [0.97]
     assert SweepRun.from_json(summary.run.to_json()) == summary.run

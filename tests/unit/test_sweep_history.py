@@ -26,7 +26,7 @@ def test_a_sweep_is_compared_with_the_earlier_ones_of_the_same_machine_and_confi
     assert add_sweep(tmp_path, other) == []
     assert add_sweep(tmp_path, entry(RUN, "b" * 40)) == [first]
     assert entry(replace(RUN, epochs=9)).like != first.like
-    assert entry(replace(RUN, cluster=replace(RUN.cluster, usable_cores=4))).like != first.like
+    assert entry(replace(RUN, cluster=replace(RUN.cluster, provider="kind"))).like != first.like
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:

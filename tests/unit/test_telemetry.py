@@ -150,7 +150,15 @@ def test_a_trial_that_ended_or_was_killed_before_the_next_lingers_and_is_then_fo
 def test_what_is_not_ours_is_left_alone() -> None:
     figures = Figures()
 
-    for received in (b"", b"\xff\xfe", b"[" * 60_000, b"[]", b"null", b'{"event": "begin"}', datagram("begin", "a", 1.0)):
+    for received in (
+        b"",
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b"[]",
+        b"null",
+        b'{"event": "begin"}',
+        datagram("begin", "a", 1.0),
+    ):
         assert not figures.take(received)
     assert not figures.take(datagram("epoch", "b", 1.0, rank=0))
     assert reported(figures, 1.0) == {}
