@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from trainer.__main__ import leave, parse
 from trainer.progress import show
 from trainer.reading import from_dict, parse_json
-from trainer.result import DIVERGED, decode, encode
+from trainer.result import DIVERGED, TrialResult, decode, encode
 from trainer.sweep_result import Configuration, SweepResult
 
 SIDES = ("alone", "workers", "tune", "asha")
@@ -47,7 +47,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def train_alone(asked: Sequence[Sequence[str]]) -> SweepResult:
     """Train one configuration after the other without Ray, each in a process of its own, as a script would."""
-    trials, seconds = [], []
+    trials: list[TrialResult | None] = []
+    seconds = []
     for number, arguments in enumerate(asked, 1):
         show({"phase": f"configuration {number} of {len(asked)}"})
         began = time.monotonic()

@@ -31,7 +31,8 @@ from trainer.work import Work
 def train_in_turn(asked: Sequence[Namespace]) -> SweepResult:
     """Train one configuration after the other, each with all workers."""
     trainer_class = ray_train.connect()
-    trials, seconds = [], []
+    trials: list[TrialResult | None] = []
+    seconds = []
     for number, options in enumerate(asked, 1):
         show({"phase": f"configuration {number} of {len(asked)}"})
         began, marks = time.monotonic(), {"start": time.time()}
