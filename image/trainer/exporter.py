@@ -22,11 +22,11 @@ LINGER_SECONDS = 30.0
 """So long the last figures of a trial that has ended are still reported: each must be scraped at least once."""
 
 RANK_FIGURES: Mapping[str, str] = {
-    "images_per_second": "Images that one rank trained on in a second of the last epoch's training loop",
+    "images_per_second": "Samples that one rank trained on in a second of the last epoch's training loop",
     "step_seconds": "Mean time of one update in the last epoch",
     "all_reduce_share": "Share of the last epoch's training loop that the rank spent in all-reduce, waiting included",
-    "loss": "Mean loss of the rank's images in the last epoch",
-    "accuracy": "Share of the test images that were right after the last epoch",
+    "loss": "Mean loss of the rank's samples in the last epoch",
+    "accuracy": "Mean score of the test samples after the last epoch",
     "throttled": "Share of the CPU quota's periods since the last epoch in which it was used up",
     "cpus": "CPUs that the rank's process kept busy since the last epoch",
     "epoch": "Epochs that the rank has trained",

@@ -53,14 +53,14 @@ class Telemetry:
 
 
 def rank_figures(event: Mapping[str, Any], world_size: int, batch_size: int) -> dict[str, object]:
-    """Return what one rank did in an epoch, from its progress event, in which images/s are those of all ranks."""
-    images, reduced = event["images_per_second"], event.get("all_reduce_seconds")
+    """Return what one rank did in an epoch, from its progress event, in which samples/s are those of all ranks."""
+    samples, reduced = event["images_per_second"], event.get("all_reduce_seconds")
     return {
         "epoch": event["epoch"],
         "loss": event["loss"],
         "accuracy": event["accuracy"],
-        "images_per_second": images / world_size,
-        "step_seconds": batch_size / images,
+        "images_per_second": samples / world_size,
+        "step_seconds": batch_size / samples,
         "all_reduce_share": None if reduced is None else reduced / event["seconds"],
     }
 

@@ -38,14 +38,14 @@ def test_every_figure_with_points_has_a_panel_and_those_without_none() -> None:
     for name in ("data-images_per_second", "data-all_reduce_share", "data-pod_cpus"):
         assert f'class="{name}"' in chart.svg
     assert "data-throttled" not in chart.svg
-    assert {"Images/s", "Share of all-reduce"} <= set(chart.svg.replace("<", ">").split(">"))
+    assert {"Samples/s", "Share of all-reduce"} <= set(chart.svg.replace("<", ">").split(">"))
 
 
 def test_the_table_has_the_mean_of_each_series_and_an_empty_cell_for_a_figure_that_there_is_not() -> None:
     table = draw_series(summary(WATCHED)).table
 
     assert table is not None
-    assert table.columns == ("", "round", "images/s", "share of all-reduce", "CPUs busy, by pod")
+    assert table.columns == ("", "round", "samples/s", "share of all-reduce", "CPUs busy, by pod")
     assert table.rows[0] == ("baseline, rank 0", "1", "5,100", "", "")
     assert table.rows[2] == ("2 workers, rank 1", "1", "4,300", "25.0%", "")
 
