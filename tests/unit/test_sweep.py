@@ -9,6 +9,7 @@ from fixtures.analysis.verdict import Outcome
 from fixtures.report.sweep import make_block, make_sweep_json, make_sweep_markdown, make_sweep_page, tabulate_scores
 from tests.unit.sweeps import CONFIGURATIONS, one_pass, sweep_round, sweep_run, trained, with_trial
 from tests.unit.trials import with_all_ranks, with_epoch
+from trainer.result import Hardware
 
 THREE = tuple(sweep_round(number, tune=24.0 + number / 10) for number in (1, 2, 3))
 
@@ -79,9 +80,18 @@ def test_without_a_core_for_each_training_no_overhead_is_judged() -> None:
 def test_honest_trainings_are_proven_and_equal_weights_counted() -> None:
     workers, tune, asha = SweepSummary(sweep_run()).same_work
 
-    assert "in 0 all weights" in workers  # two ranks add in another order
-    assert "in 4 all weights" in tune
-    assert "in 4 all weights" in asha
+    assert "losses of 4 trainings are A's; later ones differ by rounding, since gradients are added up in" in workers
+    assert tune.endswith("losses of 4 trainings are A's; so are all weights and scores, bit for bit")
+    assert asha.endswith("losses of 4 trainings are A's; so are all weights and scores, bit for bit")
+
+
+def test_equal_weights_are_counted_where_another_processor_made_others() -> None:
+    elsewhere = with_all_ranks(trained("tune", 0), hardware=Hardware("another", "x86_64", 2, 24))
+    other = with_epoch(elsewhere, 0, epoch=1, weights="others")
+
+    _, tune, _ = SweepSummary(with_trial(sweep_run(), "tune", 0, other)).same_work
+
+    assert tune.endswith("losses of 4 trainings are A's; so are all weights and scores of 3, bit for bit")
 
 
 @pytest.mark.parametrize("side", ["workers", "tune", "asha"])
