@@ -35,7 +35,7 @@ test: $(INSTALLED) ## lint, every test that needs no Kubernetes, and one short r
 	$(BIN)/python -m pytest -m e2e --quick --reports=reports/quick
 
 tests: $(INSTALLED) ## unit and contract tests, real clusters and trainings; no lint, no measurement
-	$(BIN)/python -m pytest -m "not e2e and not recovery and not sweep and not kubernetes and not faults" --durations=10 $(ARGS)
+	$(BIN)/python -m pytest -m "not e2e and not recovery and not sweep and not scaling and not kubernetes and not faults" --durations=10 $(ARGS)
 
 recovery: $(INSTALLED) ## kill workers, and see what that costs (ARGS="--recoveries=5")
 	$(BIN)/python -m pytest tests/recovery -m recovery $(ARGS)

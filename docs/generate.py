@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "image")]  # run as a file, Python looks in docs/ alone
 
+from fixtures.settings.batches import BATCH_OPTIONS  # noqa: E402
 from fixtures.settings.kubernetes import KUBERNETES_CLUSTERS, KUBERNETES_OPTIONS  # noqa: E402
 from fixtures.settings.option import Option  # noqa: E402
 from fixtures.settings.recovery import RECOVERY_OPTIONS  # noqa: E402
@@ -121,6 +122,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "options": lambda: options_table(OPTIONS),
     "recovery-options": lambda: options_table(RECOVERY_OPTIONS),
     "sweep-options": lambda: options_table(SWEEP_OPTIONS),
+    "batch-options": lambda: options_table(BATCH_OPTIONS),
     "kubernetes-options": lambda: options_table(KUBERNETES_OPTIONS),
     "faults": lambda: tabulate_faults("local", EMBEDDED),
     "faults-on-kubernetes": faults_on_kubernetes,

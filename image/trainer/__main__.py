@@ -6,6 +6,7 @@ The last line of the output carries the result (see trainer.result).
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -34,6 +35,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=128, help="global, divided among the workers")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--learning-rate", type=float, metavar="X", help="in the place of the workload's own")
+    parser.add_argument("--rate-factor", type=float, default=1.0, metavar="X", help="times the learning rate")
+    parser.add_argument("--warm-up", type=int, default=0, metavar="N", help="updates in which it grows to that")
     parser.add_argument("--cpus", type=int, default=1, help="of each worker, and of the baseline")
     parser.add_argument("--cores", type=_cores, default=(), help="with --workers 0: cores to run on, such as 0,1")
     parser.add_argument("--workload", default=CNN_MNIST.name, metavar="NAME|FILE", help="built in, or a user's file")
@@ -61,6 +64,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--timing-updates and --probe-samples start at 0, and a probe has no more than --batch-size")
     if options.probe_samples % max(1, options.workers):
         parser.error(f"--probe-samples {options.probe_samples} cannot be divided among --workers {options.workers}")
+    if not 0 < options.rate_factor < math.inf or options.warm_up < 0:
+        parser.error("--rate-factor is above 0, and --warm-up a number of updates")
     if options.cores and (options.workers or options.copies > 1):
         parser.error("--cores is for one process alone: the cores of others are their nodes'")
     if not 0 <= options.slowdown <= 1 or (options.slowdown and not options.workers):
@@ -136,6 +141,8 @@ def make_work(options: argparse.Namespace) -> Work:
         kill_rank=options.kill[0],
         kill_update=options.kill[1],
         learning_rate=options.learning_rate,
+        rate_factor=options.rate_factor,
+        warm_up=options.warm_up,
     )
 
 

@@ -32,7 +32,9 @@ class Loop:
         self._x, self._y = tf.constant(data.x_train), tf.constant(data.y_train)
         self._x_test, self._y_test = tf.constant(data.x_test), tf.constant(data.y_test)
         self._weights, self._state = tf.Variable(training.weights), tf.Variable(training.state)
-        self._updater = training.updater(self._weights, work.learning_rate)
+        self._rate = training.learning_rate if work.learning_rate is None else work.learning_rate
+        own = work.learning_rate if work.rate_factor == 1 else self._rate  # which an optimiser's schedule refuses
+        self._updater = training.updater(self._weights, own)
         self._step = tf.Variable(0, dtype=tf.int64)
         per_replica = positions.stop - positions.start
         # AutoGraph is off: translating takes a while, and leaves files behind.
@@ -71,7 +73,7 @@ class Loop:
                 self._work.batch_size,
             )
             self._step.assign_add(1)
-            self._updater.apply(gradient, self._step)
+            self._updater.apply(gradient, self._step, self._grown_rate())
             if self._training.state.size:
                 self._state.assign(state)
             return number + 1, losses.write(number, loss), used.write(number, samples)
@@ -79,6 +81,14 @@ class Loop:
         arrays = tuple(tf.TensorArray(kind, size=updates) for kind in (tf.float32, tf.int32))
         _, losses, used = tf.while_loop(lambda number, *_: number < updates, update, (0, *arrays))
         return losses.stack(), used.stack()
+
+    def _grown_rate(self) -> Any:
+        """Return the learning rate of this update; None where it does not grow."""
+        factor, warm_up = self._work.rate_factor, self._work.warm_up
+        if factor == 1:
+            return None
+        warm = tf.minimum(tf.cast(self._step, tf.float32) / max(1, warm_up), 1)
+        return self._rate * (1 + (factor - 1) * warm)
 
     def build(self) -> None:
         """Build the graph and run one step, on state that is then restored."""

@@ -129,6 +129,7 @@ class RankRecord:
         kernel: release of the operating system's kernel; empty when it did not say.
         calibration_seconds: of a fixed computation, right before training; None when it was not made.
         slowdown: share by which each step was delayed on purpose; 0 for a rank that was left alone.
+        rate_factor: see work.Work, as is warm_up.
         workload: SHA-256 of the training's file; "built-in" for the CNN.
         data: digest of the arrays that it trained on.
         start: SHA-256 of the initial weights and state.
@@ -165,6 +166,8 @@ class RankRecord:
     tensors: tuple[str, ...] = ()
     checkpoint_seconds: tuple[SecondsSpent, ...] = ()
     second_life: SecondLife | None = None
+    rate_factor: float = 1.0
+    warm_up: Count = 0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -94,16 +95,25 @@ def train(
         kernel=platform.release(),
         calibration_seconds=calibration,
         slowdown=work.slowdown,
-        workload=training.sha256,
+        rate_factor=work.rate_factor,
+        warm_up=work.warm_up,
         data=digest,
-        start=hashlib.sha256(training.weights.tobytes() + training.state.tobytes()).hexdigest(),
-        optimizer=training.optimizer,
-        batch_norm=training.batch_norm,
-        libraries=training.libraries,
-        tensors=training.tensors,
+        **_describe(training),
     )
     own = _train_epochs(loop, work, own, progress, report, stopwatch if timed else None, saving)
     return _gather(collective, saving.told_by(own) if saving else own)
+
+
+def _describe(training: Training) -> dict[str, Any]:
+    """Return what a record says of the training itself."""
+    return {
+        "workload": training.sha256,
+        "start": hashlib.sha256(training.weights.tobytes() + training.state.tobytes()).hexdigest(),
+        "optimizer": training.optimizer,
+        "batch_norm": training.batch_norm,
+        "libraries": training.libraries,
+        "tensors": training.tensors,
+    }
 
 
 def _connect(work: Work, training: Training, rank: int, world_size: int) -> Collective:

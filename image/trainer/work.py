@@ -32,6 +32,8 @@ class Work:
         kill_rank: which rank kills itself, once.
         kill_update: right before which update of the training, counted from 0; 0 for never.
         learning_rate: None for the workload's own.
+        rate_factor: how many times that rate it trains at, once it is warm.
+        warm_up: updates in which the rate grows evenly from once to that; 0 for none.
     """
 
     seed: int
@@ -53,6 +55,8 @@ class Work:
     kill_rank: int = 0
     kill_update: int = 0
     learning_rate: float | None = None
+    rate_factor: float = 1.0
+    warm_up: int = 0
 
     def found_in(self, folders: Iterable[str]) -> Work:
         """Return the same work with the paths of files that came with the job, whose folder is one of these.

@@ -14,6 +14,7 @@ from trainer.work import Work
 def main(rank: int, world_size: int, cheat: str, work: Work) -> None:
     from trainer import training  # noqa: PLC0415 - pytest imports this file, too, and is not to wait for TensorFlow
     from trainer.workloads.cnn import Cnn  # noqa: PLC0415 - likewise
+    from trainer.workloads.optimizer import Adam  # noqa: PLC0415 - likewise
 
     patched: Any = training
     connect = patched.connect
@@ -30,6 +31,10 @@ def main(rank: int, world_size: int, cheat: str, work: Work) -> None:
     patched.connect = tampered
     if cheat == "trains twice as fast":
         Cnn.learning_rate *= 2
+    if cheat == "keeps its learning rate":
+        adam: Any = Adam
+        grow = adam.apply
+        adam.apply = lambda updater, gradient, step, learning_rate: grow(updater, gradient, step)
     ranks = training.train(work, rank, world_size, {}, lambda event: None)
     print(encode(TrialResult(world_size, 1, work.seed, 1, work.batch_size, ranks, {}, {})))
 

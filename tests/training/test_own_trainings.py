@@ -68,6 +68,21 @@ def test_a_learning_rate_in_the_place_of_the_files_own_is_trained_with(
     assert own.epochs[0].first_losses[1] != other.epochs[0].first_losses[1]
 
 
+def test_so_is_one_that_grows_with_the_batch_over_its_updates_of_warm_up(
+    work: Work, trials: tuple[TrialResult, TrialResult]
+) -> None:
+    kept, grown = (replace(work, learning_rate=0.02), replace(work, rate_factor=2.0, warm_up=2))
+    at_once = replace(work, rate_factor=2.0)
+    started = [start(1, kept), start(1, grown), start(1, at_once)]
+    fixed, warmed, sudden = (finish(trial).ranks[0].epochs[0] for trial in started)
+
+    assert sudden.first_losses == fixed.first_losses
+    assert sudden.weights == fixed.weights
+    own = trials[0].ranks[0].epochs[0]
+    assert warmed.first_losses[0] == own.first_losses[0]
+    assert own.first_losses[1] != warmed.first_losses[1] != fixed.first_losses[1]
+
+
 def test_two_ranks_hold_the_same_weights_and_moving_statistics(trials: tuple[TrialResult, TrialResult]) -> None:
     first, second = trials[1].ranks
 

@@ -97,6 +97,17 @@ def test_gradients_that_are_summed_instead_of_averaged_are_found_though_adam_hid
         prove(baseline, train(2, cheat="takes the sum twice"))
 
 
+def test_a_rate_that_grows_with_the_batch_is_followed_by_both_sides_and_a_side_that_keeps_its_own_is_found() -> None:
+    grown = replace(work("auto"), rate_factor=4.0, warm_up=4)
+    sides = start(1, grown), start(2, grown), start(2, grown, "keeps its learning rate")
+    baseline, honest, cheat = map(finish, sides)
+
+    proof = prove(baseline, honest)
+    assert proof[0].startswith(f"seed {SEED}, Adam at 0.001, 4 times that rate after 4 updates of warm-up")
+    with pytest.raises(UnequalWorkError, match=r"The loss of update \d+ .*another learning rate"):
+        prove(baseline, cheat)
+
+
 def test_a_learning_rate_that_is_not_reported_is_found_by_the_losses(
     baselines: tuple[TrialResult, TrialResult],
 ) -> None:

@@ -56,6 +56,7 @@ class FakeJobs(JobsClient):
     packages: set[Package | None] = field(default_factory=set)
     expected: list[float | None] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
+    batch_sizes: list[int] = field(default_factory=list)
 
     def submit(
         self,
@@ -102,7 +103,8 @@ class FakeJobs(JobsClient):
         of = TrialSpec(kind, *given, updates=options.timing_updates)  # type: ignore[arg-type]
         rank, update = options.kill
         of = replace(of, checkpoint_every=options.checkpoint_every, kill_rank=rank, kill_update=update)
-        self.submitted.append(of)
+        self.submitted.append(replace(of, rate_factor=options.rate_factor, warm_up=options.warm_up))
+        self.batch_sizes.append(options.batch_size)
 
     def reply(self) -> tuple[Any, float]:
         """Return what the job that was submitted last hands over, or how it ended, and the seconds that it took."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fixtures.errors import UsageError
+from fixtures.settings.batches import BATCH_OPTIONS, BatchSettings
 from fixtures.settings.kubernetes import KUBERNETES_OPTIONS, MINIKUBE_DRIVERS, KubernetesSettings
 from fixtures.settings.option import Option
 from fixtures.settings.settings import ALL_OPTIONS, CLUSTERS, COLLECTIVES, KEEP, OPTIONS, Settings, build
@@ -87,6 +88,10 @@ def test_worker_counts_that_are_not_plain_counts_from_1_to_1024_are_refused(text
             "--min-speedup='2:1.5,2:1.6': expected each worker count once, such as 2:1.5,4:2.5.",
         ),
         ("time_budget", "10", "--time-budget='10': expected a unit with so small a number, 10s or 10m."),
+        ("scaling", "week", "--scaling='week': expected one of strong, weak, both."),
+        ("lr_rule", "cubic", "--lr-rule='cubic': expected one of none, linear, sqrt."),
+        ("batch_sizes", "128,128,256", "--batch-sizes='128,128,256': expected each count once, such as 128,256."),
+        ("batch_sizes", "128;256", "--batch-sizes='128;256': expected counts from 1 to 1000000 such as 2 or 2,4."),
         ("collective", "NCCL", f"--collective='NCCL': expected one of {', '.join(COLLECTIVES)}."),
     ],
 )
@@ -232,10 +237,14 @@ def test_a_speedup_over_all_cores_that_no_round_measures_cannot_be_asked_for() -
 
 def test_each_option_is_one_field_with_the_same_default() -> None:
     own = [option.dest for option in OPTIONS]
-    assert [*own, "kubernetes", "recovery", "sweeps"] == [field.name for field in fields(Settings)]
+    assert [*own, "kubernetes", "recovery", "sweeps", "batches"] == [field.name for field in fields(Settings)]
     assert [option.dest for option in KUBERNETES_OPTIONS] == [field.name for field in fields(KubernetesSettings)]
     assert [option.dest for option in SWEEP_OPTIONS] == [field.name for field in fields(SweepSettings)]
-    groups = ((OPTIONS, Settings()), (KUBERNETES_OPTIONS, KubernetesSettings()), (SWEEP_OPTIONS, SweepSettings()))
+    assert [option.dest for option in BATCH_OPTIONS] == [field.name for field in fields(BatchSettings)]
+    groups: tuple[tuple[tuple[Option, ...], object], ...] = (
+        *((OPTIONS, Settings()), (KUBERNETES_OPTIONS, KubernetesSettings())),
+        *((SWEEP_OPTIONS, SweepSettings()), (BATCH_OPTIONS, BatchSettings())),
+    )
     for options, group in groups:
         for option in options:
             if not option.kind.negatable:  # its default depends on the cluster
@@ -257,8 +266,8 @@ def test_the_header_shows_every_option_in_a_form_that_is_accepted_again() -> Non
 def test_the_header_of_a_run_that_kills_workers_shows_its_own_options_too() -> None:
     chosen = build({"recoveries": "5", "checkpoint_every": "50", "max_recovery": "90s"}, {})
 
-    assert chosen.recorded(kills=True)[-3:] == ("recoveries=5", "checkpoint-every=50", "max-recovery=90s")
-    assert Settings.from_recorded(chosen.recorded(kills=True)) == chosen
+    assert chosen.recorded("recovery")[-3:] == ("recoveries=5", "checkpoint-every=50", "max-recovery=90s")
+    assert Settings.from_recorded(chosen.recorded("recovery")) == chosen
     assert build({"quick": True}, {}).recovery.recoveries == 1
 
 

@@ -34,8 +34,8 @@ class Updater(Protocol):
         """Return what it keeps from update to update, beside the weights."""
         ...
 
-    def apply(self, gradient: Any, step: Any) -> None:
-        """Update the weights; `step` counts from 1."""
+    def apply(self, gradient: Any, step: Any, learning_rate: Any = None) -> None:
+        """Update the weights; `step` counts from 1, and None keeps the optimiser's learning rate."""
         ...
 
     def reset(self) -> None:

@@ -57,8 +57,10 @@ class KerasUpdater:
         self.variables = optimizer.variables
         self._initial = [variable.numpy() for variable in self.variables]
 
-    def apply(self, gradient: Any, step: Any) -> None:
-        """Update the weights; the optimiser counts by itself."""
+    def apply(self, gradient: Any, step: Any, learning_rate: Any = None) -> None:
+        """Update the weights; the optimiser counts by itself, and None keeps its learning rate."""
+        if learning_rate is not None:
+            self._optimizer.learning_rate = learning_rate
         self._optimizer.apply([gradient], [self._weights])
 
     def reset(self) -> None:

@@ -19,8 +19,8 @@ class Adam:
         self._variance = tf.Variable(tf.zeros_like(weights))
         self.variables = (self._mean, self._variance)
 
-    def apply(self, gradient: Any, step: Any) -> None:
-        """Update the weights; `step` counts from 1."""
+    def apply(self, gradient: Any, step: Any, learning_rate: Any = None) -> None:
+        """Update the weights; `step` counts from 1, and None keeps the optimiser's learning rate."""
         step = tf.cast(step, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=self._weights.handle,
@@ -28,7 +28,7 @@ class Adam:
             v=self._variance.handle,
             beta1_power=tf.pow(BETA1, step),
             beta2_power=tf.pow(BETA2, step),
-            lr=self._learning_rate,
+            lr=self._learning_rate if learning_rate is None else learning_rate,
             beta1=BETA1,
             beta2=BETA2,
             epsilon=EPSILON,
