@@ -22,7 +22,7 @@ ACCEPTED :=
 
 NIGHTLY ?= --cluster=minikube --workers=2,4 --strict-verdict --regression
 
-.PHONY: e2e recovery test tests faults bench browser audit gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
+.PHONY: e2e recovery test tests faults bench gpu browser audit gate-selftest nightly nightly-summary nightly-issues doctor prerequisites up status run dashboard logs restart stop start down gc docs lint lint-workflows install clean help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,11 @@ faults: $(INSTALLED) ## do to runs what goes wrong, and see what they say (ARGS=
 
 bench: $(BENCH_INSTALLED) ## measure and judge the speed targets, beside other trainers (ARGS="--rounds 3 --only peers")
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+gpu: $(INSTALLED) ## install TensorFlow with CUDA, some GB, in the place of the one for CPUs (--gpus-per-worker=1)
+	$(PIP) -e '.[gpu]'
+	$(BIN)/python -m pip uninstall --quiet --yes tensorflow-cpu
+	$(PIP) --no-deps --force-reinstall tensorflow
 
 browser: $(BROWSER_INSTALLED) ## open every page in a headless Chromium; skipped where there is none
 	$(BIN)/python -m pytest -m browser -rs $(ARGS)

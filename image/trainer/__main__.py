@@ -17,8 +17,18 @@ from typing import NoReturn
 
 from trainer import data, deferred, ray_private
 from trainer.formats import InvalidDataError
+from trainer.gpu import UnusableGpuError
 from trainer.progress import READY, show
-from trainer.result import DAMAGED_DATA, DIVERGED, INVALID_WORKLOAD, DivergedError, RankRecord, TrialResult, encode
+from trainer.result import (
+    DAMAGED_DATA,
+    DIVERGED,
+    INVALID_WORKLOAD,
+    UNUSABLE_GPU,
+    DivergedError,
+    RankRecord,
+    TrialResult,
+    encode,
+)
 from trainer.telemetry import Telemetry
 from trainer.work import Work
 from trainer.workloads.facts import CNN_MNIST, InvalidWorkloadError
@@ -39,6 +49,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=0, metavar="N", help="updates in which it grows to that")
     parser.add_argument("--cpus", type=int, default=1, help="of each worker, and of the baseline")
     parser.add_argument("--cores", type=_cores, default=(), help="with --workers 0: cores to run on, such as 0,1")
+    parser.add_argument("--gpus", type=int, choices=(0, 1), default=0, help="of each worker, and of the baseline")
+    parser.add_argument("--tf32", action="store_true", help="let a GPU round to TF32, except beside --probe")
     parser.add_argument("--workload", default=CNN_MNIST.name, metavar="NAME|FILE", help="built in, or a user's file")
     parser.add_argument("--data", default=str(MNIST), help="of other workloads: what `workloads.prepare` wrote")
     parser.add_argument("--batch-norm", default="", metavar="groups:N", help="samples of a BatchNorm's statistics")
@@ -101,7 +113,7 @@ def run(options: argparse.Namespace, arguments: Sequence[str], marks: dict[str, 
         # Copies would all speak as rank 0 of this trial: only its beginning and end are told.
         own = _without(_without(arguments, "--copies"), "--monitor")
         own = [argument for argument in own if argument != "--wait-for-start"]
-        return copies.run(own, options.copies, options.cpus, options.timeout, marks, show)
+        return copies.run(own, options.copies, options.cpus, options.gpus, options.timeout, marks, show)
     work = make_work(options)
     if options.workers:
         trimmed = options.ray_train == "trimmed"
@@ -143,6 +155,8 @@ def make_work(options: argparse.Namespace) -> Work:
         learning_rate=options.learning_rate,
         rate_factor=options.rate_factor,
         warm_up=options.warm_up,
+        gpus=options.gpus,
+        tf32=options.tf32,
     )
 
 
@@ -166,6 +180,9 @@ def main(arguments: Sequence[str]) -> int:
     except DivergedError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return DIVERGED
+    except UnusableGpuError as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return UNUSABLE_GPU
     finally:
         telemetry.send("end")
     marks["end"] = time.time()

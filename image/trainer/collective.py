@@ -16,6 +16,8 @@ from trainer.ring import Ring, Vector, gathered
 from trainer.telemetry import Stopwatch
 
 NAMES = ("auto", "memory", "ring", "tensorflow")
+CPU_GROUP, GPU_GROUP = 900, 901
+"""Of TensorFlow's collectives: a group's ranks have devices of one kind. The strategy counts its own from 1."""
 
 
 class Collective(Protocol):
@@ -69,34 +71,40 @@ class Alone:
 
 
 class TensorFlowCollective:
-    """TensorFlow's ring all-reduce over gRPC, the one beneath MultiWorkerMirroredStrategy.
+    """TensorFlow's ring all-reduce over gRPC, the one beneath MultiWorkerMirroredStrategy; between GPUs, NCCL's.
 
     The strategy is used to wire the ranks up from TF_CONFIG; the reduction is its own operation, since
     `strategy.run` adds nothing to one replica per process but time.
     """
 
-    name = "tensorflow"
-
-    def __init__(self, rank: int, world_size: int) -> None:
-        self._rank, self._world_size = rank, world_size
+    def __init__(self, rank: int, world_size: int, *, on_gpus: bool = False) -> None:
+        self.name = "nccl" if on_gpus else "tensorflow"
+        self._rank, self._world_size, self._on_gpus = rank, world_size, on_gpus
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        self._barrier = tf.function(lambda: self._reduce(tf.zeros(1), instance=2), autograph=False)
+        self._barrier = tf.function(lambda: self._reduce_on_cpu(tf.zeros(1), instance=2), autograph=False)
 
-    def _reduce(self, vector: Any, instance: int) -> Any:
+    def _reduce(self, vector: Any, instance: int, *, group: int, hint: str) -> Any:
         return tf.raw_ops.CollectiveReduceV2(
             input=vector,
             group_size=self._world_size,
-            group_key=900,  # the strategy counts its own groups from 1
+            group_key=group,
             instance_key=instance,
             ordering_token=[],
             merge_op="Add",
             final_op="Id",
-            communication_hint="ring",
+            communication_hint=hint,
         )
+
+    def _reduce_on_cpu(self, vector: Any, instance: int) -> Any:
+        with tf.device("CPU:0" if self._on_gpus else None):
+            return self._reduce(vector, instance, group=CPU_GROUP, hint="ring")
 
     def all_reduce(self, vector: Any) -> Any:
         """Return the sum, by TensorFlow's collective executor."""
-        return self._reduce(vector, instance=1 if vector.dtype == tf.float32 else 3)
+        instance = 1 if vector.dtype == tf.float32 else 3
+        if self._on_gpus:
+            return self._reduce(vector, instance, group=GPU_GROUP, hint="nccl")
+        return self._reduce_on_cpu(vector, instance)
 
     def barrier(self) -> None:
         """Reduce one number."""
@@ -108,7 +116,7 @@ class TensorFlowCollective:
         return gathered(data, self._rank, self._world_size, lambda each: self._sum_of(each, next(instances)))
 
     def _sum_of(self, numbers: Vector, instance: int) -> Vector:
-        add = tf.function(lambda: self._reduce(tf.constant(numbers), instance), autograph=False)
+        add = tf.function(lambda: self._reduce_on_cpu(tf.constant(numbers), instance), autograph=False)
         total: Vector = add().numpy()
         return total
 
@@ -121,7 +129,7 @@ class TensorFlowCollective:
 
 
 class OwnCollective:
-    """Our sums over TCP sockets or, on one host, through memory, called from the graph.
+    """Our sums over TCP sockets or, on one host, through memory, called from the graph; a GPU's numbers are copied.
 
     Attributes:
         name: "ring" or "memory", whichever adds the vectors up.
@@ -209,17 +217,24 @@ class Delayed:
 
 
 def connect(
-    name: str, rank: int, world_size: int, largest_bytes: int, environ: Mapping[str, str] = os.environ
+    name: str,
+    rank: int,
+    world_size: int,
+    largest_bytes: int,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    on_gpus: bool = False,
 ) -> Collective:
     """Return the collective of this name among the ranks that TF_CONFIG lists; Alone when there is one rank.
 
-    "auto" is the memory where a few ranks share one, else the ring; `largest_bytes` is the size of the largest
-    vector that will be added up. Raises NoSharedMemoryError when "memory" is asked for and the ranks have none.
+    "auto" is TensorFlow's on GPUs, else the memory where a few ranks share one, else the ring; `largest_bytes` is the
+    size of the largest vector that will be added up. Raises NoSharedMemoryError when "memory" is asked for and the
+    ranks have none.
     """
     if world_size == 1:
         return Alone()
-    if name == "tensorflow":
-        return TensorFlowCollective(rank, world_size)
+    if name == "tensorflow" or (name == "auto" and on_gpus):
+        return TensorFlowCollective(rank, world_size, on_gpus=on_gpus)
     addresses = tuple(json.loads(environ["TF_CONFIG"])["cluster"]["worker"])
     if len(addresses) != world_size:
         raise ValueError(f"TF_CONFIG lists {len(addresses)} workers, the world size is {world_size}")

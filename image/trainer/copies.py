@@ -48,14 +48,20 @@ class Copy:
 
 
 def run(
-    arguments: Sequence[str], copies: int, cpus: int, timeout: float, marks: dict[str, float], progress: Progress
+    arguments: Sequence[str],
+    copies: int,
+    cpus: int,
+    gpus: int,
+    timeout: float,
+    marks: dict[str, float],
+    progress: Progress,
 ) -> tuple[RankRecord, ...]:
     """Run `copies` baselines with these arguments at the same time; return their records, numbered as ranks."""
     progress({"phase": "ray"})
     ray.init(address="auto", configure_logging=False)
     marks["ray"] = time.time()
     progress({"phase": "build"})
-    actor = ray.remote(num_cpus=cpus, scheduling_strategy="SPREAD")(Copy)
+    actor = ray.remote(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD")(Copy)
     started = [actor.remote(list(arguments)) for _ in range(copies)]
     ray.get([copy.ready.remote() for copy in started], timeout=BUILD_SECONDS)
     marks["build"] = time.time()

@@ -173,6 +173,11 @@ class Loop:
         return record
 
     @property
+    def device(self) -> str:
+        """Return the device that has the weights, by TensorFlow's name."""
+        return str(self._weights.device)
+
+    @property
     def updates(self) -> int:
         """Return the updates of an epoch."""
         return schedule.updates_per_epoch(self._work.batch_size, len(self._y), self._work.updates)

@@ -69,7 +69,10 @@ def fit(work: Work, workers: int, trainer_class: Any) -> tuple[RankRecord, ...]:
             _worker,
             train_loop_config={"work": asdict(work), "lives": str(lives)},
             scaling_config=ScalingConfig(
-                num_workers=workers, resources_per_worker={"CPU": work.threads}, placement_strategy="SPREAD"
+                num_workers=workers,
+                use_gpu=bool(work.gpus),
+                resources_per_worker={"CPU": work.threads} | ({"GPU": work.gpus} if work.gpus else {}),
+                placement_strategy="SPREAD",
             ),
             run_config=RunConfig(
                 storage_path=storage,

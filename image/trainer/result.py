@@ -18,6 +18,8 @@ INVALID_WORKLOAD = 2
 """Likewise when a user's training or data cannot be measured; argparse's code for what a user can mend."""
 DIVERGED = 4
 """Likewise when a loss is not a number."""
+UNUSABLE_GPU = 5
+"""Likewise when there is no GPU for a process alone, or TensorFlow does not use it."""
 
 
 class DamagedLogError(BrokenResultError):
@@ -87,6 +89,74 @@ class ComputeResources:
 
 
 @dataclass(frozen=True)
+class Gpu:
+    """A GPU, before a process uses it.
+
+    Attributes:
+        compute: capability, such as "9.0".
+        used_mib: of its memory, by others; what the driver reserves for itself does not count.
+        processes: that compute on it.
+        mig: whether it is cut into slices.
+    """
+
+    uuid: str
+    name: str
+    compute: str
+    driver: str
+    memory_mib: WholeFromOne
+    used_mib: Count
+    processes: Count
+    mig: bool
+
+    @property
+    def label(self) -> str:
+        """For people: which one it is."""
+        return f"{self.name} ({self.uuid})"
+
+
+@dataclass(frozen=True)
+class GpuState:
+    """A GPU at one moment; None where it does not say.
+
+    Attributes:
+        clock_mhz: of its multiprocessors.
+        limits: what holds the clock back, if anything does.
+    """
+
+    clock_mhz: Count | None
+    celsius: int | None
+    watts: float | None
+    limits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GpuRecord:
+    """The GPU that a rank trained on.
+
+    Attributes:
+        tf32: whether products of matrices were rounded to TF32.
+        deterministic: whether TensorFlow was held to operations that give the same bits each time.
+        begin: right before the first update; `end`, right after the last.
+        slowed: share of the time for which heat or a fault held it back.
+    """
+
+    found: Gpu
+    tf32: bool
+    deterministic: bool
+    begin: GpuState
+    end: GpuState
+    slowed: float
+
+    @property
+    def kind(self) -> str:
+        """What must be equal on both sides."""
+        found = self.found
+        precision = f"TF32 {'on' if self.tf32 else 'off'}, {'' if self.deterministic else 'not '}deterministic"
+        model = f"{found.name}, {found.memory_mib} MiB, compute capability {found.compute}"
+        return f"{model}, driver {found.driver}, {precision}"
+
+
+@dataclass(frozen=True)
 class Hardware:
     """The machine that a rank ran on; its memory is the cgroup's where that is less."""
 
@@ -139,6 +209,7 @@ class RankRecord:
         tensors: names of the tensors in the probe's order.
         checkpoint_seconds: of each checkpoint that this process took part in.
         second_life: of a rank that was started again; None for one that ran through.
+        gpu: that it trained on; None for the CPU.
     """
 
     rank: Count
@@ -168,6 +239,12 @@ class RankRecord:
     second_life: SecondLife | None = None
     rate_factor: float = 1.0
     warm_up: Count = 0
+    gpu: GpuRecord | None = None
+
+    @property
+    def gpu_kind(self) -> str:
+        """What of its GPU must be equal on both sides."""
+        return self.gpu.kind if self.gpu else "none"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from trainer import data, datasets, schedule
+from trainer import data, datasets, gpu, schedule
 from trainer.cgroup import cpu_quota
 from trainer.collective import Collective, Delayed, connect
 from trainer.loop import Loop
@@ -24,7 +24,7 @@ from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
 from trainer.reading import from_dict, parse_json
 from trainer.recovery import Checkpoints, Saving
-from trainer.result import ComputeResources, Probe, RankRecord
+from trainer.result import ComputeResources, Gpu, Probe, RankRecord
 from trainer.telemetry import Stopwatch
 from trainer.work import Work
 from trainer.workloads.cnn import Cnn
@@ -45,6 +45,21 @@ def configure_threads(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
+def configure_gpu(work: Work) -> Gpu | None:
+    """Let TensorFlow train on this process's GPU, or on none; to be called before its first operation.
+
+    Raises UnusableGpuError. What proves that two sides do the same is trained in full precision, bit for bit alike.
+    """
+    if not work.gpus:
+        tf.config.set_visible_devices([], "GPU")
+        return None
+    own = gpu.find_own()
+    tf.config.experimental.enable_tensor_float_32_execution(work.tf32 and not work.probe)
+    if work.probe:
+        tf.config.experimental.enable_op_determinism()
+    return own
+
+
 def train(
     work: Work,
     rank: int,
@@ -62,6 +77,7 @@ def train(
     this process.
     """
     configure_threads(work.threads)
+    own_gpu = configure_gpu(work)
     training = load_training(work, marks)
     collective = _connect(work, training, rank, world_size)
     stopwatch = Stopwatch()
@@ -71,6 +87,8 @@ def train(
     progress({"phase": "build"})
     loop = Loop(training, arrays, work, schedule.share(rank, world_size, work.batch_size), collective)
     loop.build()
+    if own_gpu:
+        gpu.require_used(own_gpu, len(tf.config.list_physical_devices("GPU")), loop.device)
     marks["build"] = time.time()
     probe = _run_probe(loop, rank, world_size, marks, progress) if work.probe else None
     calibration = calibrate()
@@ -78,6 +96,7 @@ def train(
     wait_for_start()
     saving = _resume(loop, Saving(work, rank, loop.updates, *kept, marks)) if kept else None
     progress({"phase": "epoch"})
+    watch = _watch(work, own_gpu)
     own = RankRecord(
         rank=rank,
         world_size=world_size,
@@ -99,8 +118,10 @@ def train(
         warm_up=work.warm_up,
         data=digest,
         **_describe(training),
+        gpu=watch.record() if watch else None,
     )
     own = _train_epochs(loop, work, own, progress, report, stopwatch if timed else None, saving)
+    own = replace(own, gpu=watch.record()) if watch else own
     return _gather(collective, saving.told_by(own) if saving else own)
 
 
@@ -117,7 +138,8 @@ def _describe(training: Training) -> dict[str, Any]:
 
 
 def _connect(work: Work, training: Training, rank: int, world_size: int) -> Collective:
-    collective = connect(work.collective, rank, world_size, sum(training.sizes) * PROBE_BYTES)
+    largest = sum(training.sizes) * PROBE_BYTES
+    collective = connect(work.collective, rank, world_size, largest, on_gpus=bool(work.gpus))
     return Delayed(collective, work.slowdown) if work.slowdown else collective
 
 
@@ -141,6 +163,10 @@ def load_data(work: Work) -> tuple[datasets.Data, str]:
         return data.load(Path(work.data)), data.SHA256
     arrays = datasets.load_prepared(Path(work.data))
     return arrays, datasets.digest(arrays)
+
+
+def _watch(work: Work, own: Gpu | None) -> gpu.GpuWatch | None:
+    return gpu.GpuWatch(own, tf32=work.tf32 and not work.probe, deterministic=work.probe) if own else None
 
 
 def _run_probe(loop: Loop, rank: int, world_size: int, marks: dict[str, float], progress: Progress) -> Probe:

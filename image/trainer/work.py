@@ -34,6 +34,8 @@ class Work:
         learning_rate: None for the workload's own.
         rate_factor: how many times that rate it trains at, once it is warm.
         warm_up: updates in which the rate grows evenly from once to that; 0 for none.
+        gpus: of each rank: 0 or 1.
+        tf32: whether a GPU may round products of matrices to TF32; the equivalence probe's training never does.
     """
 
     seed: int
@@ -57,6 +59,8 @@ class Work:
     learning_rate: float | None = None
     rate_factor: float = 1.0
     warm_up: int = 0
+    gpus: int = 0
+    tf32: bool = False
 
     def found_in(self, folders: Iterable[str]) -> Work:
         """Return the same work with the paths of files that came with the job, whose folder is one of these.

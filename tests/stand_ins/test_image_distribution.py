@@ -274,3 +274,10 @@ def test_the_versions_in_a_ready_made_image_are_those_of_its_labels_and_unknown_
     docker.answer("docker image inspect", json.dumps([{"Config": {"Labels": labels}}]))
 
     assert (image.versions()["image_ray"], image.versions()["image_python"]) == ("2.60.0", "3.11")
+
+
+def test_an_image_for_gpus_is_a_variant_of_its_own(docker: StandIns, context: Path) -> None:
+    plain = ImageDistribution(Nodes(), KubernetesSettings(), docker.environ, context=context)
+    cuda = ImageDistribution(Nodes(), KubernetesSettings(), docker.environ, context=context, gpus=True)
+
+    assert cuda.reference != plain.reference

@@ -49,6 +49,12 @@ def test_a_new_cluster_is_started_with_everything_that_decides_its_shape(world: 
     assert any(line.startswith("minikube: node 2 of 2, step 17") for line in world.said)
 
 
+def test_a_cluster_for_gpus_is_started_with_all_of_them(world: World) -> None:
+    world.up(gpus=True)
+
+    assert "--gpus=all" in world.calls("minikube start")[0].split()
+
+
 def test_minikube_sees_its_own_home_and_kubeconfig_and_the_users_variables(world: World, tmp_path: Path) -> None:
     world.environ |= {"MINIKUBE_BASE_IMAGE": "node:1", "NO_PROXY": "10.0.0.0/8", "KUBECONFIG": "/user/config"}
     wanted = '"$MINIKUBE_HOME $KUBECONFIG $MINIKUBE_BASE_IMAGE $NO_PROXY $TMPDIR"'

@@ -52,6 +52,7 @@ class FakeJobs(JobsClient):
     submitted: list[TrialSpec] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
     cpus: list[float] = field(default_factory=list)
+    gpus: list[float] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
     packages: set[Package | None] = field(default_factory=set)
     expected: list[float | None] = field(default_factory=list)
@@ -65,9 +66,11 @@ class FakeJobs(JobsClient):
         env: Mapping[str, str] | None = None,
         resource: str = "",
         package: Package | None = None,
+        gpus: float = 0,
     ) -> str:
         self.commands.append(list(entrypoint))
         self.cpus.append(cpus)
+        self.gpus.append(gpus)
         self.resources.append(resource)
         self.packages.add(package)
         self.understand(entrypoint, resource)

@@ -25,7 +25,7 @@ from tests.unit.recordings import items, node, pod
 GIB = 1 << 30
 HEAD = Resources(1000, 3 * GIB)
 WORKER = Resources(1000, 5 * GIB // 2)
-OURS = {"namespace": "ray-train-e2e", "cluster": "e2e"}
+OURS: dict[str, Any] = {"namespace": "ray-train-e2e", "cluster": "e2e"}
 
 
 def other(cpu: str, memory: str = "1Gi", *, on: str = "a", phase: str = "Running") -> Object:

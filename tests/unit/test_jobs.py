@@ -137,10 +137,15 @@ def test_a_command_is_quoted_and_has_an_id_of_ours_and_no_cpus_unless_asked(
     dashboard: Dashboard, jobs: JobsClient
 ) -> None:
     first = jobs.submit(["/a b/python", "-c", "print('x')"])
-    second = jobs.submit(["python"], cpus=2, env={"A": "b c"}, resource="wide-2")
+    second = jobs.submit(["python"], cpus=2, env={"A": "b c"}, resource="wide-2", gpus=1)
 
     assert first != second
-    more = {"entrypoint_num_cpus": 2, "entrypoint_resources": {"wide-2": 1}, "runtime_env": {"env_vars": {"A": "b c"}}}
+    more = {
+        "entrypoint_num_cpus": 2,
+        "entrypoint_num_gpus": 1,
+        "entrypoint_resources": {"wide-2": 1},
+        "runtime_env": {"env_vars": {"A": "b c"}},
+    }
     assert dashboard.bodies == [
         {"entrypoint": "'/a b/python' -c 'print('\"'\"'x'\"'\"')'", "submission_id": first},
         {"entrypoint": "python", "submission_id": second, **more},

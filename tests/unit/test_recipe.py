@@ -97,7 +97,8 @@ def test_docker_gets_exactly_the_inputs_of_the_tag_which_are_what_the_dockerfile
     modules = {path.relative_to(IMAGE).as_posix() for path in (IMAGE / "trainer").rglob("*.py")}
 
     assert rules == ["*", *(f"!{name}" for name in inputs), "**/__pycache__", "**/*.pyc"]
-    assert sent == {"Dockerfile", "requirements.txt", "data/mnist.npz", "data/digits.npz", *modules}
+    requirements = {"requirements.txt", "requirements-gpu.txt"}
+    assert sent == {"Dockerfile", *requirements, "data/mnist.npz", "data/digits.npz", *modules}
 
 
 def test_arguments_are_this_python_the_users_package_index_and_what_was_given() -> None:

@@ -48,6 +48,11 @@ def test_worker_counts_that_are_not_plain_counts_from_1_to_1024_are_refused(text
         ("rounds", "1001", "--rounds='1001': expected a whole number from 1 to 1,000."),
         ("timing_epochs", "0", "--timing-epochs='0': expected a whole number from 1 to 1,000."),
         ("cpus_per_worker", "0", "--cpus-per-worker='0': expected a whole number from 1 to 1,024."),
+        (
+            "gpus_per_worker",
+            "2",
+            "--gpus-per-worker='2': expected a whole number from 0 to 1 (a whole GPU each, which nobody else uses).",
+        ),
         ("seed", "-1", "--seed='-1': expected a whole number from 0 to 1,000,000,000."),
         ("seed", "1000000001", "--seed='1000000001': expected a whole number from 0 to 1,000,000,000."),
         ("keep", "always ", f"--keep='always ': expected one of {', '.join(KEEP)}."),
@@ -233,6 +238,15 @@ def test_a_speedup_over_all_cores_that_no_round_measures_cannot_be_asked_for() -
     assert refusal({"min_speedup_all_cores": "0.9", "all_cores": False}) == (
         "--min-speedup-all-cores='0.9': expected no --no-all-cores, which measures no such speedup."
     )
+
+
+def test_what_has_no_meaning_with_or_without_gpus_is_refused() -> None:
+    assert refusal({"tf32": True}).startswith("--tf32='true': expected --gpus-per-worker=1")
+    assert refusal({"gpus_per_worker": "1", "cluster": "kind"}) == (
+        "--gpus-per-worker='1': expected another --cluster, a node of kind has no GPU."
+    )
+    asked: dict[str, object] = {"gpus_per_worker": "1", "min_speedup_all_cores": "1.1"}
+    assert refusal(asked).startswith("--min-speedup-all-cores='1.1': expected no --gpus-per-worker")
 
 
 def test_each_option_is_one_field_with_the_same_default() -> None:

@@ -81,6 +81,9 @@ def prepare(asked: Asked) -> WorkloadFacts:
     """Check everything, write the data and return the facts. Raises InvalidWorkloadError or InvalidDataError."""
     file = workload_file(asked.workload)
     deferred.import_tensorflow()
+    import tensorflow as tf  # noqa: PLC0415
+
+    tf.config.set_visible_devices([], "GPU")  # arithmetic is checked here, and trials need an idle GPU
     from trainer.workloads import user_file  # noqa: PLC0415 - after the settings that TensorFlow reads at its import
 
     say(f"loading {asked.workload}")
