@@ -261,7 +261,9 @@ def test_every_report_names_the_rule_the_target_and_that_it_is_another_training(
             "The learning rate grows by the square root of the batch (--lr-rule=sqrt), from that at 24: 1.41x at 48 "
             "after 1 update of warm-up."
         ) in report
-        assert "Weak scaling: 2 workers at 48 train 48 samples/s, one process at 24 24: 2.00x (" in report
+        assert (
+            "Weak scaling: 2 workers at 48 train 48 samples/s, one process at 24 trains 24 samples/s: 2.00x (" in report
+        )
         assert (
             "A test accuracy of 98.0%: 2 workers at 48 after 5.0 s, 1 epoch, one process at 24 after 10.0 s, 1 epoch."
         ) in report
