@@ -19,8 +19,8 @@ def main(rank: int, world_size: int, cheat: str, work: Work) -> None:
     patched: Any = training
     connect = patched.connect
 
-    def tampered(*arguments: Any) -> Any:
-        honest: Any = connect(*arguments)
+    def tampered(*arguments: Any, **named: Any) -> Any:
+        honest: Any = connect(*arguments, **named)
         add_up = honest.all_reduce
         if cheat == "skips the all-reduce":
             honest.all_reduce = lambda vector: vector
