@@ -35,10 +35,13 @@ from fixtures.clusters.local.provider import LocalProvider
 from fixtures.errors import BenchmarkError, InfraError
 from fixtures.measure.display import Display
 from fixtures.measure.jobs import JobsClient
+from fixtures.measure.workloads import prepared
+from fixtures.settings.settings import Settings
 from fixtures.system.resources import GIB, cpu_model, read_machine
 
 OUT = ROOT / "reports" / "bench" / "bench.json"
 MAX_ROUNDS = 1000
+KERAS_CNN = Settings(workload=str(Path(__file__).with_name("keras_cnn.py")), data="mnist")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -106,10 +109,14 @@ def measure(options: argparse.Namespace, command: str, environ: Mapping[str, str
     require_nothing_missing(provider.preflight())
     bench = Bench(command, options.only, options.rounds, host, (), (), {}, 0.0)
     bench = replace(bench, skipped=tuple(find_missing(configurations(options.only, 1), display.line)))
+    wanted = KERAS_CNN if "keras" in options.only else Settings()
     try:
         cluster = provider.up(display.line)
-        with JobsClient(cluster.dashboard, cluster.token) as jobs:
-            trials = Trials(provider, cluster, jobs, display, environ)
+        with (
+            JobsClient(cluster.dashboard, cluster.token) as jobs,
+            prepared(wanted, environ, display.line) as keras,
+        ):
+            trials = Trials(provider, cluster, jobs, display, environ, keras)
             session = Session(bench, trials, display, options.out, options.seed)
             try:
                 session.run()

@@ -15,7 +15,7 @@ from fixtures.errors import MissingResultError
 from fixtures.system.noise import Noise
 from trainer.reading import BrokenResultError, from_dict, parse_json
 
-GROUPS = ("ray", "noray", "helpers", "variants", "batches", "peers")
+GROUPS = ("ray", "noray", "helpers", "variants", "batches", "keras", "peers")
 WORKERS = 2
 BATCH = 128
 LARGER_BATCHES = (256, 512)
@@ -61,7 +61,7 @@ SCRIPTS = MappingProxyType(
 )
 """Every variant, and the peers that are scripts, by their name for people."""
 
-Kind = Literal["baseline", "workers", "trimmed", "tensorflow", "copies", "ranks", "mpi", "variant"]
+Kind = Literal["baseline", "workers", "trimmed", "tensorflow", "copies", "ranks", "mpi", "keras", "variant"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Configuration:
 
     Attributes:
         kind: the baseline, Ray Train's workers, those of a trimmed Ray Train, the same with TensorFlow's collective,
-            copies of the baseline, ranks without Ray, the same started by MPI, or a script.
+            copies of the baseline, ranks without Ray, the same started by MPI, the CNN as a user's file, or a script.
         batch_size: global.
         variant: name of the script; empty for the others.
         evaluate: whether the test accuracy is computed at the end.
@@ -92,6 +92,7 @@ class Configuration:
             "copies": f"{WORKERS} copies",
             "ranks": f"{WORKERS} ranks without Ray",
             "mpi": f"{WORKERS} ranks started by MPI",
+            "keras": "the CNN as a user's Keras file",
             "variant": self.variant,
         }[self.kind]
         plain += "" if self.batch_size == BATCH else f", batch {self.batch_size}"
@@ -101,7 +102,7 @@ class Configuration:
         """What the trainer has to do, one epoch; not for a variant."""
         if self.kind == "copies":
             return TrialSpec("ceiling", 0, WORKERS, epochs=1, seed=seed, probe=False)
-        workers = 0 if self.kind == "baseline" else WORKERS
+        workers = 0 if self.kind in ("baseline", "keras") else WORKERS
         return TrialSpec("accuracy" if self.evaluate else "timing", workers, 1, epochs=1, seed=seed, probe=False)
 
 
@@ -124,7 +125,8 @@ def configurations(groups: Collection[str], number: int, skipped: Collection[str
         (Configuration("tensorflow"), {"peers"}),
         (Configuration("mpi"), {"peers"}),
         (Configuration("ranks"), {"noray"}),
-        (Configuration("baseline"), {"ray", "noray", "helpers", "variants", "peers"}),
+        (Configuration("keras"), {"keras"}),
+        (Configuration("baseline"), {"ray", "noray", "helpers", "variants", "keras", "peers"}),
         (Configuration("variant", variant=RAY_FIT), {"peers"}),
         (Configuration("variant", variant=TF_KERAS_FIT), {"peers", "variants"}),
         (Configuration("variant", variant=KERAS_FIT), {"peers", "variants"}),
@@ -139,7 +141,7 @@ def configurations(groups: Collection[str], number: int, skipped: Collection[str
         configuration for configuration, users in wanted if users & set(groups) and configuration.name not in skipped
     ]
     if number == 0:
-        others = ("copies", "ranks", "trimmed")
+        others = ("copies", "ranks", "trimmed", "keras")
         alike = [trial for trial in trials if trial.batch_size == BATCH and trial.kind not in others]
         return tuple(replace(trial, evaluate=True) for trial in alike)
     return rotated(trials, number)

@@ -18,7 +18,8 @@ from fixtures.clusters.contract import Cluster, Provider
 from fixtures.errors import InfraError, MissingResultError
 from fixtures.measure.display import Display
 from fixtures.measure.jobs import JobsClient
-from fixtures.measure.trials import TrialRunner
+from fixtures.measure.trials import CNN, TrialRunner
+from fixtures.measure.workloads import Prepared
 from fixtures.system.paths import IMAGE
 from trainer.reading import BrokenResultError
 from trainer.result import TrialResult
@@ -37,12 +38,20 @@ class Trials:
         jobs: client of its Jobs API.
         display: shows people what goes on.
         environ: the environment from which ranks without Ray get a few variables.
+        keras: the CNN as a user's file, ready to be trained.
     """
 
     def __init__(
-        self, provider: Provider, cluster: Cluster, jobs: JobsClient, display: Display, environ: Mapping[str, str]
+        self,
+        provider: Provider,
+        cluster: Cluster,
+        jobs: JobsClient,
+        display: Display,
+        environ: Mapping[str, str],
+        keras: Prepared = CNN,
     ) -> None:
         self._cluster, self._environ = cluster, environ
+        self._keras = TrialRunner(provider, cluster, jobs, display, cpus=CPUS, collective="auto", training=keras)
         self._runner, self._trimmed, self._tensorflow = (
             TrialRunner(provider, cluster, jobs, display, cpus=CPUS, collective=collective, ray_train=ray_train)
             for collective, ray_train in (("auto", "shipped"), ("auto", "trimmed"), ("tensorflow", "shipped"))
@@ -56,7 +65,8 @@ class Trials:
             return self._variant(configuration, seed, number, where, expected)
         if configuration.kind in ("ranks", "mpi"):
             return Trial(configuration, self._ranks(configuration, seed, number, where, expected))
-        runner = {"tensorflow": self._tensorflow, "trimmed": self._trimmed}.get(configuration.kind, self._runner)
+        others = {"tensorflow": self._tensorflow, "trimmed": self._trimmed, "keras": self._keras}
+        runner = others.get(configuration.kind, self._runner)
         spec = configuration.spec(seed)
         return Trial(configuration, runner.trial(spec, configuration.batch_size, number, where, expected))
 

@@ -17,6 +17,7 @@ SECONDS = {
     "ranks": 5.0,
     "tensorflow": 6.0,
     "mpi": 5.0,
+    "keras": 10.2,
     "variant": 12.0,
 }
 

@@ -45,12 +45,12 @@ def parse_rank(arguments: Sequence[str]) -> object:
         (
             bench.parse,
             "--only speed",
-            "--only='speed': expected some of ray,noray,helpers,variants,batches,peers, each once",
+            "--only='speed': expected some of ray,noray,helpers,variants,batches,keras,peers, each once",
         ),
         (
             bench.parse,
             "--only ray,ray",
-            "--only='ray,ray': expected some of ray,noray,helpers,variants,batches,peers, each once",
+            "--only='ray,ray': expected some of ray,noray,helpers,variants,batches,keras,peers, each once",
         ),
         (bench.parse, "--only=", "--only='': expected some of"),
         (bench.parse, "--rounds 0", "--rounds=0: expected a whole number from 1 to 1,000"),

@@ -13,7 +13,7 @@ from tests.unit.benches import bench
 def test_every_configuration_runs_once_in_a_round() -> None:
     names = [trained.name for trained in configurations(GROUPS, 1)]
 
-    assert len(set(names)) == len(names) == 7 + len(SCRIPTS) + 3
+    assert len(set(names)) == len(names) == 8 + len(SCRIPTS) + 3
     assert {"baseline", "2 workers", "2 copies", "2 ranks without Ray", "2 ranks started by MPI"} <= set(names)
 
 
@@ -38,6 +38,7 @@ def test_batch_256_runs_in_odd_rounds_and_512_in_even_ones() -> None:
         (("helpers",), {"baseline": 1, "workers": 1, "trimmed": 1}),
         (("variants",), {"baseline": 1, "variant": len(VARIANTS)}),
         (("batches",), {"baseline": 1, "workers": 1, "copies": 1}),
+        (("keras",), {"baseline": 1, "keras": 1}),
         (("ray", "noray"), {"baseline": 1, "workers": 1, "copies": 1, "ranks": 1}),
         (("peers",), {"baseline": 1, "workers": 1, "tensorflow": 1, "mpi": 1, "variant": 5}),
     ],

@@ -1,6 +1,7 @@
 """The speed targets: met, missed or not shown, and only between equal trainings."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from benchmarks.targets import Outcome, all_met, at_least, at_most, facts, faste
 from fixtures.analysis.speedup import Ratios, mean_interval
 from fixtures.errors import UnequalWorkError
 from tests.unit.benches import bench, steady, trial, variant_trial
-from tests.unit.trials import BATCH, SPREAD, with_epoch
+from tests.unit.trials import BATCH, MEANS, SAID, SPREAD, with_all_ranks, with_epoch
 from trainer import schedule
 
 
@@ -82,6 +83,7 @@ def test_a_bench_that_reaches_everything_but_the_overhead_says_so() -> None:
         "share of the ceiling, batch 512": Outcome.MET,
         "T(fastest variant) / T(baseline): Keras 3 fit": Outcome.MET,
         "T(Keras 3 fit) / T(baseline)": Outcome.MET,
+        "T(baseline) / T(the CNN as a user's Keras file)": Outcome.MET,
         "T(2 ranks without Ray) / T(Ray Train, 2 workers)": Outcome.MET,
         "job clock - training clock, baseline": Outcome.MISSED,
         "job clock - training clock, 2 workers": Outcome.MET,
@@ -94,7 +96,9 @@ def test_without_any_target_nothing_is_met() -> None:
     assert not all_met(())
 
 
-@pytest.mark.parametrize(("group", "count"), [("ray", 3), ("batches", 2), ("variants", 2), ("noray", 1), ("peers", 0)])
+@pytest.mark.parametrize(
+    ("group", "count"), [("ray", 3), ("batches", 2), ("variants", 2), ("noray", 1), ("keras", 1), ("peers", 0)]
+)
 def test_only_the_targets_of_the_groups_that_ran_are_judged(group: str, count: int) -> None:
     assert len(judge(bench(2, (group,)))) == count
 
@@ -109,6 +113,14 @@ def test_workers_that_fall_behind_the_copies_miss_the_ceiling() -> None:
     assert {f"share of the ceiling, batch {size}" for size in (128, 256, 512)} < missed
     assert outcome(made, "T(2 ranks without Ray)") is Outcome.MISSED
     assert outcome(made, "T(fastest variant") is Outcome.MET
+
+
+def test_a_users_keras_file_may_take_a_twentieth_longer_than_the_built_in_cnn() -> None:
+    def slower(configuration: Configuration, number: int) -> float:
+        return steady(configuration, number) * (1.05 if configuration.kind == "keras" else 1)
+
+    assert outcome(bench(6, ("keras",)), "T(baseline) / T(the CNN as") is Outcome.MET
+    assert outcome(bench(6, ("keras",), slower), "T(baseline) / T(the CNN as") is Outcome.MISSED
 
 
 def test_what_ray_trains_helpers_cost_is_a_difference_inside_the_rounds_by_two_clocks() -> None:
@@ -199,6 +211,26 @@ def test_other_work_is_found_in_every_configuration_and_in_rounds_that_were_set_
 
     with pytest.raises(UnequalWorkError, match=f"^{name}, batch {BATCH}, round 1: .*did not train on the samples"):
         prove(made, SPREAD)
+
+
+def test_a_keras_file_has_weights_and_losses_of_its_own_and_no_samples_or_resources() -> None:
+    """It says of itself what differs by nature; the rest must be the baseline's."""
+    own = at_batch(trial(Configuration("keras"), 1, 10.0))
+    first = own.measurement.result.ranks[0].epochs[0]
+
+    def made(loss: float = first.loss, **changes: Any) -> Bench:
+        epochs = (replace(first, first_losses=(2.0,) * 10, loss=loss),)
+        ranks = with_all_ranks(own.measurement.result, **SAID | {"epochs": epochs} | changes)
+        keras = replace(own, measurement=replace(own.measurement, result=ranks))
+        return replace(equal_work(), trials=(*equal_work().trials, keras))
+
+    prove(made(), SPREAD)
+    with pytest.raises(UnequalWorkError, match=r"user's Keras file, batch 6000, round 1: .*Seed: 5 on rank 0"):
+        prove(made(seed=5), SPREAD)
+    with pytest.raises(UnequalWorkError, match="Threads inside an operation: 2 on rank 0, 1 in the baseline"):
+        prove(made(means=replace(MEANS, intra_threads=2)), SPREAD)
+    with pytest.raises(UnequalWorkError, match=r"training loss of epoch 1 is 2\.3000"):
+        prove(made(loss=2.3), SPREAD)
 
 
 @pytest.mark.parametrize(
