@@ -70,6 +70,14 @@ class Alone:
         """Do nothing."""
 
 
+class Called(Alone):
+    """One rank whose vector leaves the graph and returns, as that of each of several ranks does."""
+
+    def all_reduce(self, vector: Any) -> Any:
+        """Return the vector itself, by a call out of the graph."""
+        return _call(lambda own: own, vector)
+
+
 class TensorFlowCollective:
     """TensorFlow's ring all-reduce over gRPC, the one beneath MultiWorkerMirroredStrategy; between GPUs, NCCL's.
 
@@ -150,10 +158,8 @@ class OwnCollective:
         return True
 
     def all_reduce(self, vector: Any) -> Any:
-        """Return the sum, by a call out of the graph; stateful, so that no call is merged or skipped."""
-        total = tf.numpy_function(self._sum, [vector], vector.dtype, stateful=True)
-        total.set_shape(vector.shape)
-        return total
+        """Return the sum, by a call out of the graph."""
+        return _call(self._sum, vector)
 
     def barrier(self) -> None:
         """Wait on the ring."""
@@ -194,9 +200,7 @@ class Delayed:
 
     def all_reduce(self, vector: Any) -> Any:
         """Return the inner collective's sum, later."""
-        total = tf.numpy_function(self.pause, [self._inner.all_reduce(vector)], vector.dtype, stateful=True)
-        total.set_shape(vector.shape)
-        return total
+        return _call(self.pause, self._inner.all_reduce(vector))
 
     def barrier(self) -> None:
         """Wait at the inner barrier; the time before it, such as an evaluation's, belongs to no step."""
@@ -214,6 +218,13 @@ class Delayed:
     def close(self) -> None:
         """Close the inner collective."""
         self._inner.close()
+
+
+def _call(work: Callable[[Vector], Vector], vector: Any) -> Any:
+    """Call a function out of the graph; stateful, so that no call is merged or skipped."""
+    result = tf.numpy_function(work, [vector], vector.dtype, stateful=True)
+    result.set_shape(vector.shape)
+    return result
 
 
 def connect(

@@ -36,9 +36,9 @@ class EpochRecord:
 
     Attributes:
         updates: optimiser steps, counted by the optimiser's own step variable.
-        samples: images that this rank trained on.
-        coverage: hash of (update, position, sample) of every image, see schedule.coverage.
-        loss: mean over the rank's images.
+        samples: that this rank trained on.
+        coverage: hash of (update, position, sample) of every sample, see schedule.coverage.
+        loss: mean over the rank's samples.
         first_losses: the rank's share of the global loss in each of the first updates.
         seconds: training-loop clock of this rank.
         weights: SHA-256 of the weights and of what else changed, taken as soon as the last update was done.
@@ -278,6 +278,13 @@ class TrialResult:
     def accuracy(self) -> float | None:
         """Return rank 0's accuracy after the last epoch; None when it was not evaluated."""
         return self.ranks[0].epochs[-1].accuracy
+
+
+@dataclass(frozen=True)
+class ShareTimes:
+    """Seconds of an update in each turn, in one process, by how many workers share the batch."""
+
+    updates: dict[str, tuple[SecondsSpent, ...]]
 
 
 def encode(result: Any) -> str:

@@ -116,6 +116,7 @@ def test_one_worker_is_the_baseline_and_only_caches_make_n_workers_more_than_n_t
     model: ScalingModel, workers: int
 ) -> None:
     assert model.speedup(1, 128) == 1
+    assert isinstance(model.compute, Compute)
     assert replace(model, compute=replace(model.compute, cache=0.0)).speedup(workers, 128) <= workers
 
 

@@ -247,6 +247,8 @@ def test_what_has_no_meaning_with_or_without_gpus_is_refused() -> None:
     )
     asked: dict[str, object] = {"gpus_per_worker": "1", "min_speedup_all_cores": "1.1"}
     assert refusal(asked).startswith("--min-speedup-all-cores='1.1': expected no --gpus-per-worker")
+    predicting: dict[str, object] = {"gpus_per_worker": "1", "predict": True}
+    assert refusal(predicting).startswith("--predict='true': expected no --gpus-per-worker")
 
 
 def test_each_option_is_one_field_with_the_same_default() -> None:
