@@ -1,18 +1,21 @@
 """The proof for a training of the user's: what differs is named, and tolerances come from the run itself."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
 from fixtures.analysis.measurement import Measurement, Run
-from fixtures.analysis.spread import Spread
+from fixtures.analysis.spread import Recorded, Spread, name_file
 from fixtures.analysis.summary import summarise
 from fixtures.analysis.verdict import Outcome
 from fixtures.analysis.work import prove_same_work
-from fixtures.errors import MissingResultError, UnequalWorkError
+from fixtures.errors import MissingResultError, UnequalWorkError, UsageError
 from fixtures.history.entry import Commit, Entry
 from fixtures.report.sentences import make_headline
 from fixtures.report.terminal import comparison_block
+from fixtures.settings.workload import identify
 from tests.unit.trials import (
     BATCH,
     NET,
@@ -153,12 +156,57 @@ def test_later_losses_may_differ_as_far_as_the_runs_own_baselines_do_from_3_roun
     assert outcome(2, apart=3.0) is not Outcome.REGRESSION
 
 
+RECORDED = Recorded(
+    "command", identify(NET), BATCH, {}, ((0.30, 0.31, 0.29),) * 2, ((0.97, 0.98, 0.99),) * 2
+)  # of two epochs and three seeds
+
+
+def keep(reports: Path, recorded: Recorded = RECORDED) -> Path:
+    file = name_file(reports, NET, BATCH)
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(asdict(recorded)))
+    return file
+
+
+def test_a_spread_that_was_recorded_is_that_of_runs_of_the_same_file_data_and_batch(tmp_path: Path) -> None:
+    keep(tmp_path)
+    edited = replace(NET, workload_sha256="e" * 64)
+
+    assert Spread.find(tmp_path, NET, BATCH) == Spread.of(
+        [[0.30] * 2, [0.31] * 2, [0.29] * 2], [[0.97] * 2, [0.98] * 2, [0.99] * 2]
+    )
+    assert Spread.find(tmp_path, edited, BATCH) is Spread.find(tmp_path, NET, 12) is None
+
+
+def test_a_recorded_spread_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    keep(tmp_path).write_text('{"command": "command"}')
+
+    with pytest.raises(
+        UsageError, match=r"Recorded\.training is missing .*: expected what benchmarks\.baseline_spread"
+    ):
+        Spread.find(tmp_path, NET, BATCH)
+
+
+def test_a_recorded_spread_decides_from_the_first_round_on_and_is_kept_with_the_run(tmp_path: Path) -> None:
+    keep(tmp_path)
+    measured = own(run(timing_round(1, 10.0, 5.5)))
+    known = replace(measured, spread=Spread.find(tmp_path, NET, BATCH))
+
+    def judge(made: Run, apart: float) -> Outcome:
+        return summarise(losses(made, {1: 0.30, 2: 0.30}, apart), SPREAD).verdict.outcome
+
+    assert judge(measured, apart=50.0) is not Outcome.REGRESSION
+    assert judge(known, apart=50.0) is Outcome.REGRESSION
+    assert judge(known, apart=0.01) is not Outcome.REGRESSION
+    assert Run.from_json(known.to_json()) == known
+
+
 def test_a_tolerance_from_few_baselines_is_wide_and_one_from_many_is_four_deviations() -> None:
-    three, many = (Spread.of_losses([[0.0], [1.0], [0.5]] * times) for times in (1, 1000))
+    three, many = (Spread.of([[0.0], [1.0], [0.5]] * times) for times in (1, 1000))
 
     assert three.deviations > 100
     assert many.deviations == pytest.approx(4, abs=0.02)
-    assert Spread.of_losses([[0.0], [1.0]]).tolerance((), 0) == float("inf")
+    assert Spread.of([[0.0], [1.0]]).tolerance((), 0) == float("inf")
 
 
 def test_a_run_keeps_what_it_trained_and_an_older_one_trained_the_cnn() -> None:
