@@ -100,9 +100,6 @@ def train(
     own = RankRecord(
         rank=rank,
         world_size=world_size,
-        seed=work.seed,
-        learning_rate=training.learning_rate if work.learning_rate is None else work.learning_rate,
-        batch_size=work.batch_size,
         host=socket.gethostname(),
         node=os.environ.get("RAY_TRAIN_E2E_NODE", ""),
         collective=collective.name,
@@ -113,11 +110,8 @@ def train(
         hardware=hardware(),
         kernel=platform.release(),
         calibration_seconds=calibration,
-        slowdown=work.slowdown,
-        rate_factor=work.rate_factor,
-        warm_up=work.warm_up,
         data=digest,
-        **_describe(training),
+        **_describe(work, training),
         gpu=watch.record() if watch else None,
     )
     own = _train_epochs(loop, work, own, progress, report, stopwatch if timed else None, saving)
@@ -125,9 +119,15 @@ def train(
     return _gather(collective, saving.told_by(own) if saving else own)
 
 
-def _describe(training: Training) -> dict[str, Any]:
-    """Return what a record says of the training itself."""
+def _describe(work: Work, training: Training) -> dict[str, Any]:
+    """Return what a record says of the training itself, and of how it was asked to train."""
     return {
+        "seed": work.seed,
+        "batch_size": work.batch_size,
+        "learning_rate": training.learning_rate if work.learning_rate is None else work.learning_rate,
+        "rate_factor": work.rate_factor,
+        "warm_up": work.warm_up,
+        "slowdown": work.slowdown,
         "workload": training.sha256,
         "start": hashlib.sha256(training.weights.tobytes() + training.state.tobytes()).hexdigest(),
         "optimizer": training.optimizer,
