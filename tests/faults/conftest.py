@@ -1,18 +1,20 @@
 """Options of the campaign, and what its runs are given."""
 
+import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fixtures.clusters.kubernetes.access.kubectl import cluster_options, without_proxy
 from fixtures.clusters.kubernetes.factory import make_engine
 from fixtures.settings.settings import ALL_OPTIONS, Settings
 from tests.faults.on_kubernetes import Rig
-from tests.faults.suite_run import Setting
+from tests.faults.suite_run import Setting, processes_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,6 +39,9 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
     made = Setting(tmp_path, temporary)
     with made.undo:
         yield made
+    for process in processes_of(temporary):  # of a run that the campaign was interrupted in
+        with contextlib.suppress(psutil.Error):
+            process.kill()
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(made.checkout, ignore_errors=True)
 
