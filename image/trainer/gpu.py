@@ -52,7 +52,7 @@ def why_unusable(gpu: Gpu) -> str:
         return f"{gpu.label} is cut into slices (MIG), which share its power: expected a whole GPU"
     if gpu.processes or gpu.used_mib > IDLE_MIB:
         return (
-            f"{gpu.label} is in use by others ({gpu.processes} processes, {gpu.used_mib} MiB of memory): expected one "
+            f"{gpu.label} is in use by others (processes: {gpu.processes}, memory: {gpu.used_mib} MiB): expected one "
             "that nobody uses"
         )
     return ""

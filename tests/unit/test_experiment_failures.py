@@ -145,6 +145,7 @@ NO_AVX = (
         ("RuntimeError: rank 0: DamagedDataError: MNIST at /x is damaged\n", "MNIST at /x", "data-damaged"),
         ("RuntimeError: rank 1: OSError: [Errno 5] Input/output error: '/x'\n", "Input/output", "file-missing"),
         ("FileNotFoundError: [Errno 2] No such file or directory: '/tmp/rte-1/w'\n", "/tmp/rte-1/w", "file-missing"),
+        ("PermissionError: [Errno 13] Permission denied: '/venv/gcs_server'\n", "Permission denied", "file-missing"),
         ("ConnectionResetError: [Errno 104] Connection reset by peer\n", "reset by peer", "job-lost"),
         ("ray.exceptions.GetTimeoutError: Get timed out\n", "Get timed out", "job-lost"),
         ("ray.train.ControllerError: Training failed due to controller error:\n", "ControllerError", "job-lost"),

@@ -56,8 +56,8 @@ def test_a_model_that_knows_no_slices_is_whole(monkeypatch: pytest.MonkeyPatch) 
     ("device", "why"),
     [
         (Device(mig=1), "is cut into slices (MIG)"),
-        (Device(processes=1), "is in use by others (1 processes, 0 MiB of memory)"),
-        (Device(used=900), "is in use by others (0 processes, 900 MiB of memory)"),
+        (Device(processes=1), "is in use by others (processes: 1, memory: 0 MiB)"),
+        (Device(used=900), "is in use by others (processes: 0, memory: 900 MiB)"),
     ],
 )
 def test_a_gpu_that_is_not_whole_or_not_idle_is_refused(
@@ -257,7 +257,7 @@ def test_fewer_usable_gpus_than_workers_are_refused_before_anything_starts(monke
     assert missing(1) == []
     assert missing(2) == [
         "--workers=2 need 2 GPUs, CUDA shows 2, of which 1 can be used; NVIDIA H200 "
-        f"({SECOND}) is in use by others (3 processes, 0 MiB of memory): expected one that nobody uses."
+        f"({SECOND}) is in use by others (processes: 3, memory: 0 MiB): expected one that nobody uses."
     ]
 
     install(monkeypatch, broken="Driver Not Loaded")
