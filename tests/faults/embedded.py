@@ -167,7 +167,7 @@ IN_THE_START = (
     told(signal.SIGHUP, STARTING, 129, "terminated by SIGHUP"),
     Fault(
         "ulimit -n 64",
-        "Too many open files",
+        "open files, 64 are allowed",
         "limit-hit",
         prepare=lambda setting: setting.wrapper.extend(["prlimit", "--nofile=64"]),
     ),

@@ -179,8 +179,10 @@ def test_at_the_deadline_and_at_ctrl_c_all_of_them_are_ended(tmp_path: Path) -> 
 
 
 def test_last_words_are_those_of_the_first_text_that_has_any_and_what_is_cut_is_in_the_middle() -> None:
-    text = shorten("cause: " + "x" * 5000 + " no such host")
+    text = shorten("cause: " + "this and that, " * 500 + "no such host")
 
     assert len(text) <= WORDS
-    assert (text[:8], text[-12:]) == ("cause: x", "no such host")
+    assert (text[:11], text[-12:]) == ("cause: this", "no such host")
+    assert set(text.split()) == {"cause:", "this", "and", "that,", "...", "no", "such", "host"}, "no word is cut"
+    assert WORDS - 1 <= len(shorten("x" * 5000)) <= WORDS
     assert (last_words(" \n", "a\nb\n\n"), last_words("", "")) == ("b", "it said nothing")

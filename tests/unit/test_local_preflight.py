@@ -11,7 +11,7 @@ import pytest
 
 from fixtures.clusters.evidence import FILE_BYTES, TOTAL_BYTES, tails, write_evidence
 from fixtures.clusters.local import provider as local
-from fixtures.clusters.local.provider import LocalProvider
+from fixtures.clusters.local.provider import FILES, LocalProvider
 from fixtures.clusters.local.start import cluster_environment, python_at
 from fixtures.clusters.ray_state import parse_nodes
 from fixtures.clusters.training_environment import UNWATCHED, trainer_digest
@@ -153,6 +153,15 @@ def test_a_limit_of_processes_that_the_workers_would_hit_is_named_with_both_numb
 
     assert problem.what == "2 workers need 600 processes and threads, 599 more are allowed."
     assert "pids.max" in problem.remedy
+
+
+def test_a_limit_of_open_files_that_ray_would_hit_is_named_with_both_numbers() -> None:
+    assert provider(replace(ROOMY, files=FILES)).preflight() == ()
+
+    (problem,) = provider(replace(ROOMY, files=64)).preflight()
+
+    assert problem.what == f"A process of the cluster needs up to {FILES} open files, 64 are allowed."
+    assert problem.remedy == f"Raise the limit: `ulimit -n {FILES}`. (see TROUBLESHOOTING: limit-hit)"
 
 
 @pytest.mark.parametrize(
