@@ -63,6 +63,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--slowdown", type=float, default=0.0, help="share by which each step is delayed on purpose")
     parser.add_argument("--checkpoint-every", type=int, default=0, metavar="N", help="of workers: updates between two")
     parser.add_argument("--kill", type=_kill, default=(0, 0), metavar="RANK:UPDATE", help="once, right before UPDATE")
+    parser.add_argument("--lose-node", action="store_true", help="with --kill: wait until the node is taken away")
     parser.add_argument("--monitor", default="", metavar="HOST:PORT", help="who is told of each epoch, by datagrams")
     parser.add_argument("--trial", default="", metavar="NAME", help="what the monitor calls this trial")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that copies may train")
@@ -152,6 +153,7 @@ def make_work(options: argparse.Namespace) -> Work:
         checkpoint_every=options.checkpoint_every,
         kill_rank=options.kill[0],
         kill_update=options.kill[1],
+        lose_node=options.lose_node,
         learning_rate=options.learning_rate,
         rate_factor=options.rate_factor,
         warm_up=options.warm_up,

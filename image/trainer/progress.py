@@ -10,6 +10,8 @@ from trainer.reading import BrokenResultError, parse_json
 
 MARKER = "TRIAL-PROGRESS"
 READY = "TRIAL-READY"
+LOSE_NODE = "lose_node"
+"""Key of the event in which a rank asks to be rid of its node, which it names."""
 
 Progress = Callable[[Mapping[str, object]], None]
 

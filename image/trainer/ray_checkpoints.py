@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ray import train
 
-from trainer.recovery import NOTICED, State, write
+from trainer.recovery import NOTICED, Files, State, write_json
 
 STATE = "state.npz"
 
@@ -39,10 +39,10 @@ class RayCheckpoints:
 class Noticing(train.UserCallback):  # type: ignore[misc]
     """Writes down when Ray Train's controller, in which it runs, first hears of a failure."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called for each poll of the workers that finds a failure."""
-        if not (self._folder / NOTICED).exists():
-            write(self._folder / NOTICED, noticed_at=time.time())
+        if not self._files.exists(NOTICED):
+            write_json(self._files, NOTICED, noticed_at=time.time())

@@ -6,7 +6,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +23,7 @@ from ray.train.tensorflow import TensorflowTrainer  # noqa: E402
 
 from trainer.progress import Progress, show  # noqa: E402
 from trainer.ray_checkpoints import Noticing, RayCheckpoints  # noqa: E402
+from trainer.recovery import Files, LocalFiles  # noqa: E402
 from trainer.result import RankRecord  # noqa: E402
 from trainer.ring import said  # noqa: E402
 from trainer.telemetry import Telemetry  # noqa: E402
@@ -62,12 +64,10 @@ def connect(*, trimmed: bool = False) -> Any:
 
 def fit(work: Work, workers: int, trainer_class: Any) -> tuple[RankRecord, ...]:
     """Train with N workers on the cluster that this process is connected to."""
-    with TemporaryDirectory(prefix="storage-") as storage:
-        lives = Path(storage) / "lives"
-        lives.mkdir()
+    with _storage(work) as (storage, files):
         trainer = trainer_class(
             _worker,
-            train_loop_config={"work": asdict(work), "lives": str(lives)},
+            train_loop_config={"work": asdict(work), "files": files},
             scaling_config=ScalingConfig(
                 num_workers=workers,
                 use_gpu=bool(work.gpus),
@@ -75,13 +75,28 @@ def fit(work: Work, workers: int, trainer_class: Any) -> tuple[RankRecord, ...]:
                 placement_strategy="SPREAD",
             ),
             run_config=RunConfig(
-                storage_path=storage,
+                **storage,
                 failure_config=RECOVERED if work.kill_update else FINAL,
-                callbacks=[Noticing(lives)] if work.kill_update else [],
+                callbacks=[Noticing(files)] if work.kill_update else [],
             ),
         )
         records: tuple[RankRecord, ...] = trainer.fit().return_value
     return records
+
+
+@contextmanager
+def _storage(work: Work) -> Iterator[tuple[dict[str, Any], Files]]:
+    """Yield where Ray Train keeps checkpoints, and where ranks keep what they tell of their lives."""
+    if work.lose_node:
+        from trainer import head_files  # noqa: PLC0415 - of few trials
+
+        with head_files.keep() as files:
+            yield {"storage_path": "/checkpoints", "storage_filesystem": files.arrow()}, files
+        return
+    with TemporaryDirectory(prefix="storage-") as storage:
+        lives = Path(storage) / "lives"
+        lives.mkdir()
+        yield {"storage_path": storage}, LocalFiles(str(lives))
 
 
 def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
@@ -97,7 +112,7 @@ def _worker(config: dict[str, Any]) -> tuple[RankRecord, ...]:
     work = Work(**config["work"]).found_in(sys.path)
     say = show if rank == 0 else _say_nothing
     progress = Telemetry(work.monitor, work.trial).of_rank(rank, world_size, work.batch_size, say)
-    kept = (Path(config["lives"]), RayCheckpoints()) if work.checkpoint_every else None
+    kept = (config["files"], RayCheckpoints()) if work.checkpoint_every else None
     try:
         return training.train(work, rank, world_size, marks, progress, kept=kept)
     except Exception as error:

@@ -1,16 +1,15 @@
-"""Checkpoints of a training, and a rank that kills itself on purpose: what a rank keeps from life to life.
-
-The folder outlives the processes, and the ranks of both lives find it: so they run on one machine.
-"""
+"""Checkpoints of a training, and a rank that is killed on purpose: what a rank keeps from life to life."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,12 +17,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.reading import from_dict, read_json
+from trainer.progress import LOSE_NODE, show
+from trainer.reading import from_dict, parse_json
 from trainer.result import EpochRecord, RankRecord, SecondLife
 from trainer.work import Work
 
 State = Mapping[str, Any]
 KILLED, NOTICED = "killed.json", "noticed.json"
+NODE_SECONDS = 300.0
+"""In which a node that a rank asks to be rid of must be gone."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,43 @@ class Checkpoints(Protocol):
     def load(self) -> State | None:
         """Return the latest state that was kept; None where there is none."""
         ...
+
+
+class Files(Protocol):
+    """Small files that outlive every process of a trial, and that the ranks of both lives find."""
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is such a file."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """Return its content."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write one that is whole or not there."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Files in a folder: for ranks of one machine."""
+
+    path: str
+
+    def exists(self, name: str) -> bool:
+        """Return whether there is such a file."""
+        return Path(self.path, name).exists()
+
+    def read(self, name: str) -> bytes:
+        """Return its content."""
+        return Path(self.path, name).read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write one that is whole or not there."""
+        partial = Path(self.path, f"{name}.partial")
+        partial.write_bytes(content)
+        partial.replace(Path(self.path, name))
 
 
 class Loop(Protocol):
@@ -100,7 +139,7 @@ class Saving:
 
     Args:
         updates: of an epoch.
-        folder: of this trial, the same in every life.
+        files: of this trial, the same in every life.
         marks: of this process; the second life adds when it was restored, and when all was done again.
     """
 
@@ -109,12 +148,12 @@ class Saving:
         work: Work,
         rank: int,
         updates: int,
-        folder: Path,
+        files: Files,
         checkpoints: Checkpoints,
         marks: dict[str, float],
     ) -> None:
         self._work, self._rank, self._updates = work, rank, updates
-        self._folder, self._checkpoints, self._marks = folder, checkpoints, marks
+        self._files, self._checkpoints, self._marks = files, checkpoints, marks
         self._restored = 0
         self.seconds: list[float] = []
         self.second_life: SecondLife | None = None
@@ -125,8 +164,8 @@ class Saving:
         if state is not None:
             loop.load(state)
             self._restored = int(state["step"])
-        if (self._folder / KILLED).exists():
-            before = read_json(self._folder / KILLED) | read_json(self._folder / NOTICED)
+        if self._files.exists(KILLED):
+            before = self._read_json(KILLED) | self._read_json(NOTICED)
             self.second_life = from_dict(SecondLife, before | {"restored": self._restored})
             self._marks["restored"] = time.time()
 
@@ -134,7 +173,7 @@ class Saving:
         """Return the record of an epoch that was over at the checkpoint; None for one that is to be trained."""
         if (epoch + 1) * self._updates > self._restored:
             return None
-        return from_dict(EpochRecord, read_json(self._record_of(epoch)))
+        return from_dict(EpochRecord, self._read_json(self._record_of(epoch)))
 
     def train(self, epoch: int, batches: Any, loop: Loop) -> Done:
         """Train what an epoch still lacks, and return what the whole of it came to, over all lives."""
@@ -157,7 +196,7 @@ class Saving:
 
     def keep(self, epoch: int, record: EpochRecord) -> None:
         """Keep the record of an epoch for the next life."""
-        self._record_of(epoch).write_text(json.dumps(asdict(record)))
+        write_json(self._files, self._record_of(epoch), **asdict(record))
 
     def told_by(self, record: RankRecord) -> RankRecord:
         """Return a rank's record with what it has to tell of its checkpoints and its lives."""
@@ -173,25 +212,33 @@ class Saving:
         if self.second_life:
             self._marks["redone"] = time.time()
         elif self._rank == self._work.kill_rank:
-            write(self._folder / KILLED, rank=self._rank, update=self._work.kill_update, killed_at=time.time())
-            os.kill(os.getpid(), signal.SIGKILL)
+            killed = {"rank": self._rank, "update": self._work.kill_update, "killed_at": time.time()}
+            write_json(self._files, KILLED, **killed)
+            if not self._work.lose_node:
+                os.kill(os.getpid(), signal.SIGKILL)
+            show({"phase": "waiting for the loss of its node", LOSE_NODE: socket.gethostname()})
+            time.sleep(NODE_SECONDS)
+            raise RuntimeError(f"its node was not taken away within {NODE_SECONDS:.0f} s")
 
-    def _record_of(self, epoch: int) -> Path:
-        return self._folder / f"rank-{self._rank}-epoch-{epoch}.json"
+    def _record_of(self, epoch: int) -> str:
+        return f"rank-{self._rank}-epoch-{epoch}.json"
 
-    def _piece_of(self, piece: Piece) -> Path:
-        return self._folder / f"rank-{self._rank}-update-{piece.first}-{piece.end}.npz"
+    def _piece_of(self, piece: Piece) -> str:
+        return f"rank-{self._rank}-update-{piece.first}-{piece.end}.npz"
 
     def _write(self, piece: Piece, part: Done) -> None:
-        np.savez(self._piece_of(piece), **part._asdict())
+        archive = BytesIO()
+        np.savez(archive, **part._asdict())
+        self._files.write(self._piece_of(piece), archive.getvalue())
 
     def _read(self, piece: Piece) -> Done:
-        with np.load(self._piece_of(piece)) as arrays:
+        with np.load(BytesIO(self._files.read(self._piece_of(piece)))) as arrays:
             return Done(arrays["losses"], arrays["used"], float(arrays["seconds"]))
 
+    def _read_json(self, name: str) -> Any:
+        return parse_json(self._files.read(name).decode())
 
-def write(file: Path, **values: object) -> None:
-    """Write a small JSON file that is whole or not there."""
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(values))
-    partial.replace(file)
+
+def write_json(files: Files, name: str, **values: object) -> None:
+    """Write a small JSON file."""
+    files.write(name, json.dumps(values).encode())

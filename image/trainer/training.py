@@ -23,7 +23,7 @@ from trainer.loop import Loop
 from trainer.machine import calibrate, hardware
 from trainer.progress import Progress
 from trainer.reading import from_dict, parse_json
-from trainer.recovery import Checkpoints, Saving
+from trainer.recovery import Checkpoints, Files, Saving
 from trainer.result import ComputeResources, Gpu, Probe, RankRecord
 from trainer.telemetry import Stopwatch
 from trainer.work import Work
@@ -67,7 +67,7 @@ def train(
     marks: dict[str, float],
     progress: Progress,
     wait_for_start: Callable[[], None] = lambda: None,
-    kept: tuple[Path, Checkpoints] | None = None,
+    kept: tuple[Files, Checkpoints] | None = None,
     report: Report = lambda record: None,
 ) -> tuple[RankRecord, ...]:
     """Train as one rank and return the records of every rank.

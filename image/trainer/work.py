@@ -29,8 +29,10 @@ class Work:
         updates: of each epoch, the first ones; 0 for whole epochs.
         probe_samples: of a few global batches, in the equivalence probe; 0 for whole ones, and more of them.
         checkpoint_every: updates of an epoch between two checkpoints; 0 for none.
-        kill_rank: which rank kills itself, once.
+        kill_rank: which rank is killed, once: by itself, or with its node.
         kill_update: right before which update of the training, counted from 0; 0 for never.
+        lose_node: whether the rank that is killed waits until its node is taken away, and checkpoints are kept where
+            no lost node takes them away.
         learning_rate: None for the workload's own.
         rate_factor: how many times that rate it trains at, once it is warm.
         warm_up: updates in which the rate grows evenly from once to that; 0 for none.
@@ -56,6 +58,7 @@ class Work:
     checkpoint_every: int = 0
     kill_rank: int = 0
     kill_update: int = 0
+    lose_node: bool = False
     learning_rate: float | None = None
     rate_factor: float = 1.0
     warm_up: int = 0

@@ -61,6 +61,7 @@ class FakeProvider:
         self._machine = machine or FakeMachine()
         self._held = False
         self._found: FakeMachine | None = None
+        self.replaced: list[str] = []
 
     def preflight(self) -> tuple[Problem, ...]:
         """The problems it was made with."""
@@ -89,6 +90,10 @@ class FakeProvider:
 
     def scale(self, workers: int, report: Report) -> None:
         """Nothing to do."""
+
+    def replace(self, node: str, report: Report) -> None:
+        """Remember which node."""
+        self.replaced.append(node)
 
     def trouble(self) -> str:
         """Whether it is up."""

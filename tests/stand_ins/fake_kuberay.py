@@ -46,6 +46,8 @@ class Server(FakeKubernetes):
             for objects in self._objects.values():
                 for key in [key for key in objects if key[0] == at["name"]]:
                     del objects[key]
+        if at["plural"] == "pods" and (ray := self.find("RayCluster", "e2e")):
+            self._reconcile(ray)
         return stored
 
     def pods(self) -> list[Any]:

@@ -99,6 +99,7 @@ def whole_life(world: World, folder: Path) -> None:
     )
     cluster = provider.up(world.said.append)
     provider.scale(1, world.said.append)
+    provider.replace(world.server.pods()[1]["metadata"]["name"], world.said.append)
     assert provider.trouble() == ""
     assert provider.status().missing == ""
     assert provider.dashboards()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.recovery import KILLED, NOTICED, State, write
+from trainer.recovery import KILLED, NOTICED, LocalFiles, State, write_json
 from trainer.result import TrialResult, encode
 from trainer.work import Work
 
@@ -47,8 +47,8 @@ def main(folder: Path, cheat: str, work: Work) -> None:
     from trainer import training  # noqa: PLC0415 - pytest imports this file, too, and is not to wait for TensorFlow
 
     if (folder / KILLED).exists():
-        write(folder / NOTICED, noticed_at=time.time())
-    kept = (folder, Folder(folder, cheat)) if work.checkpoint_every else None
+        write_json(LocalFiles(str(folder)), NOTICED, noticed_at=time.time())
+    kept = (LocalFiles(str(folder)), Folder(folder, cheat)) if work.checkpoint_every else None
     ranks = training.train(work, 0, 1, {"worker": time.time()}, lambda event: None, kept=kept)
     print(encode(TrialResult(1, 1, work.seed, work.epochs, work.batch_size, ranks, {}, {})))
 

@@ -1,8 +1,9 @@
 """What a killed worker costs: the plan, the proof, the verdict, and what is said about it."""
 
 import html
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.contract.fake import FakeProvider
 from tests.unit.fake_jobs import NOISY, FakeJobs, ended, noise
 from tests.unit.recoveries import CHOSEN, MARKS, hand_over, recovery, recovery_run
 from tests.unit.trials import with_epoch, with_rank
+from trainer.progress import LOSE_NODE
 from trainer.result import TrialResult
 
 __all__ = ["noise"]  # a fixture that every test here uses
@@ -37,8 +39,9 @@ def recover(
     settings: Any = CHOSEN,
     workers: int = 2,
     keep: Callable[[RecoveryRun], None] = lambda run: None,
+    provider: FakeProvider | None = None,
 ) -> RecoveryRun:
-    provider = FakeProvider(workers, 1)
+    provider = provider or FakeProvider(workers, 1)
     cluster = provider.up(lambda line: None)
     display = Display(lambda text: None, live=False)
     runner = TrialRunner(provider, cluster, jobs, display, cpus=1, collective="auto")
@@ -79,7 +82,6 @@ def test_rank_0_is_never_killed_and_nobody_before_the_first_checkpoint() -> None
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"cluster": "kind"}, "--cluster='kind': expected local, workers are killed on the embedded cluster alone"),
         ({"workers": (2, 1)}, "--workers='1': expected counts from 2 on, rank 0 is never killed."),
         (
             {"recovery": RecoverySettings(checkpoint_every=10)},
@@ -239,6 +241,39 @@ def test_a_signal_ends_the_run_and_keeps_the_kills_before_it(seed: int, kept: li
     assert [recovery.number for run in runs for recovery in run.proven] == kept
     assert all(run.verdict.outcome is Outcome.INFRA for run in runs)
     assert all(run.verdict.why.startswith("The run was interrupted.") for run in runs)
+
+
+@dataclass
+class LosingJobs(FakeJobs):
+    """A rank that is to be killed asks to be rid of its node, among what else it says."""
+
+    def follow(self, job: str, on_line: Callable[[str], None], *arguments: Any, **options: Any) -> FinishedJob:
+        if self.submitted[-1].kill_update:
+            event = {"phase": "waiting", LOSE_NODE: f"e2e-worker-{len(self.submitted)}"}
+            on_line(f"(RayTrainWorker pid=7, ip=10.0.0.3) TRIAL-PROGRESS {json.dumps(event)}")
+            on_line("another line")
+        return super().follow(job, on_line, *arguments, **options)
+
+
+def test_on_machines_of_their_own_the_killed_ranks_node_is_taken_away() -> None:
+    jobs, provider = LosingJobs(hand_over), FakeProvider(2, 1)
+
+    run = recover(jobs, provider=provider)
+
+    assert run.verdict.outcome is Outcome.PASS
+    assert provider.replaced == ["e2e-worker-3", "e2e-worker-5"]
+    asked = ["--lose-node" in command for command in jobs.commands]
+    assert asked == [bool(spec.checkpoint_every) for spec in jobs.submitted]
+
+
+def test_on_the_embedded_cluster_a_rank_kills_itself() -> None:
+    provider = FakeProvider(2, 1)
+    provider.name = "local"
+    jobs = FakeJobs(hand_over)
+
+    recover(jobs, provider=provider)
+
+    assert not any("--lose-node" in command for command in jobs.commands)
 
 
 def test_a_killed_worker_that_ray_train_does_not_recover_from_is_a_regression() -> None:

@@ -1,6 +1,7 @@
 """Checkpoints of a training, and a rank that goes on from them in a second life. No TensorFlow."""
 
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from trainer import recovery
-from trainer.recovery import NOTICED, Done, Saving, State, cut
+from trainer.progress import parse
+from trainer.recovery import NOTICED, Done, LocalFiles, Saving, State, cut
 from trainer.result import EpochRecord
 from trainer.work import Work
 
@@ -65,7 +67,7 @@ def _no_process_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def live(work: Work, rank: int, folder: Path, checkpoints: Folder) -> tuple[Counting, Saving, list[list[int]]]:
     """One life of a rank: what it trained, and the batches that count, by epoch."""
-    loop, saving, counted = Counting(), Saving(work, rank, UPDATES, folder, checkpoints, {}), []
+    loop, saving, counted = Counting(), Saving(work, rank, UPDATES, LocalFiles(str(folder)), checkpoints, {}), []
     saving.resume(loop)
     for epoch in range(work.epochs):
         record = saving.finished(epoch)
@@ -106,12 +108,27 @@ def test_the_rank_that_is_killed_ends_right_before_its_update_and_others_go_on(t
     assert other.step == 20
 
 
+def test_a_rank_that_is_to_lose_its_node_names_it_and_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+
+    with pytest.raises(RuntimeError, match="its node was not taken away within 300 s"):
+        live(replace(KILLED, lose_node=True), 1, tmp_path, Folder())
+
+    event = parse(capsys.readouterr().out)
+    assert event is not None
+    assert event["lose_node"] == socket.gethostname()
+    assert slept == [300.0]
+
+
 def test_a_second_life_goes_on_from_the_checkpoint_and_counts_every_update_once(tmp_path: Path) -> None:
     checkpoints = Folder()
     checkpoints.state = {"step": np.array(14)}  # rank 0's
     with pytest.raises(KilledError):
         live(KILLED, 1, tmp_path, (first := Folder()))
-    recovery.write(tmp_path / NOTICED, noticed_at=time.time())
+    recovery.write_json(LocalFiles(str(tmp_path)), NOTICED, noticed_at=time.time())
     assert first.state is None, "rank 1 gives no state"
 
     loop, saving, counted = live(KILLED, 1, tmp_path, checkpoints)
@@ -127,7 +144,7 @@ def test_a_second_life_goes_on_from_the_checkpoint_and_counts_every_update_once(
 def test_without_a_checkpoint_a_second_life_begins_again(tmp_path: Path) -> None:
     with pytest.raises(KilledError):
         live(KILLED, 1, tmp_path, Folder())
-    recovery.write(tmp_path / NOTICED, noticed_at=time.time())
+    recovery.write_json(LocalFiles(str(tmp_path)), NOTICED, noticed_at=time.time())
 
     loop, saving, _ = live(KILLED, 1, tmp_path, Folder())
 
