@@ -69,6 +69,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds that copies may train")
     parser.add_argument("--wait-for-start", action="store_true", help=f"print {READY}, then wait for a line")
     options = parser.parse_args(arguments)
+    _require_fitting(options, parser)
+    return options
+
+
+def _require_fitting(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse values that are out of bounds, or do not fit together."""
     if options.workers < 0 or options.batch_size < 1 or options.batch_size % max(1, options.workers):
         parser.error(f"--batch-size {options.batch_size} cannot be divided among --workers {options.workers}")
     if options.epochs < 1 or options.cpus < 1 or options.copies < 1 or (options.copies > 1 and options.workers):
@@ -88,7 +94,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--checkpoint-every is a number of updates, of workers alone")
     if options.kill != (0, 0) and not (0 < kill_rank < options.workers and 0 < options.checkpoint_every <= kill_update):
         parser.error("--kill names a rank that is not 0, and an update that is not before the first checkpoint")
-    return options
 
 
 def _cores(text: str) -> tuple[int, ...]:
