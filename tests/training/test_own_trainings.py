@@ -1,6 +1,7 @@
 """Users' trainings as trials: real processes that train, alone and as two ranks, and what they say of themselves."""
 
 import math
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.spread import Spread
+from fixtures.analysis.work import prove_same_work
+from fixtures.errors import UnequalWorkError
 from tests.training.ranks import ROOT, finish, start
+from tests.training.test_refused_trainings import CHEATS
 from tests.training.user_files import HEAD, MODEL, arrays
 from trainer import schedule
 from trainer.collective import Alone
@@ -17,6 +23,7 @@ from trainer.loop import Loop
 from trainer.reading import BrokenResultError
 from trainer.result import DivergedError, TrialResult, decode
 from trainer.work import Work
+from trainer.workloads.facts import WorkloadFacts
 from trainer.workloads.user_file import UserTraining, load
 
 pytestmark = pytest.mark.training
@@ -119,6 +126,20 @@ def test_every_rank_says_what_it_trained_and_on_what(trials: tuple[TrialResult, 
     assert baseline.epochs[0].accuracy in {hits / 5 for hits in range(6)}
 
 
+def test_a_rank_whose_data_are_in_another_order_is_named(work: Work, trials: tuple[TrialResult, TrialResult]) -> None:
+    own = trials[0].ranks[0]
+    facts = WorkloadFacts(
+        "my_net", own.workload, "data.npz", own.data, train_samples=64, test_samples=5, tensors=own.tensors,
+        sizes=(), split={}, batch_norm=own.batch_norm, optimizer=own.optimizer,
+    )  # fmt: skip
+    spec = TrialSpec("timing", workers=2, copies=1, epochs=1, seed=work.seed, probe=True, updates=UPDATES)
+    other = finish(start(2, work, "has its data in another order"))
+
+    prove_same_work(spec, *trials, Spread((), ()), facts)
+    with pytest.raises(UnequalWorkError, match=f"SHA-256 of the data: [0-9a-f]+ on rank 1, {own.data} in the baseline"):
+        prove_same_work(spec, trials[0], other, Spread((), ()), facts)
+
+
 def test_the_first_updates_of_each_epoch_alone_are_trained_on(trials: tuple[TrialResult, TrialResult]) -> None:
     epochs = [rank.epochs[0] for rank in trials[1].ranks]
     expected = schedule.global_batches(7, 0, BATCH, 64)[:UPDATES]
@@ -149,12 +170,12 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def prepare(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+def prepare(folder: Path, text: str, batch_size: int = 16) -> subprocess.CompletedProcess[str]:
     (folder / "my_net.py").write_text(HEAD + text)
     save(arrays(), folder / "noise.npz")
     return run(
         "trainer.workloads.prepare", "--workload", str(folder / "my_net.py"), "--data", str(folder / "noise.npz"),
-        "--batch-size", "16", "--out", str(folder / "out"),
+        "--batch-size", str(batch_size), "--out", str(folder / "out"),
     )  # fmt: skip
 
 
@@ -178,6 +199,30 @@ def test_what_a_user_can_mend_is_the_last_line_and_ends_with_code_2(tmp_path: Pa
     assert finished.returncode == 2, finished.stderr
     assert finished.stderr.splitlines()[-1] == said.format(folder=tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "cheat",
+    [
+        *("BatchNorm by rank", "own dropout with a hidden seed", "mean over the local batch", "contrastive loss"),
+        *("random numbers in augment", "the time", "another shape in float64"),
+    ],
+)
+def test_a_cheat_is_refused_in_the_process_that_checks_it_for_a_run(tmp_path: Path, cheat: str) -> None:
+    text, message = CHEATS[cheat]
+
+    finished = prepare(tmp_path, text)
+
+    assert finished.returncode == 2, finished.stderr
+    assert re.match(f"trainer: .*{message}", finished.stderr.splitlines()[-1])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_share_of_one_sample_with_batch_norm_is_refused_in_that_process(tmp_path: Path) -> None:
+    finished = prepare(tmp_path, MODEL.format("layers.BatchNormalization()"), batch_size=2)
+
+    assert finished.returncode == 2, finished.stderr
+    assert finished.stderr.splitlines()[-1].startswith("trainer: BatchNormalization over groups of one sample gives")
 
 
 def test_a_training_that_prints_a_result_of_its_own_is_refused(tmp_path: Path) -> None:

@@ -108,6 +108,11 @@ def test_a_rate_that_grows_with_the_batch_is_followed_by_both_sides_and_a_side_t
         prove(baseline, cheat)
 
 
+def test_data_in_another_order_on_a_rank_that_says_nothing_of_it_are_found_by_the_losses(baseline: TrialResult) -> None:
+    with pytest.raises(UnequalWorkError, match=r"The loss of update \d+ is .*other samples or dropout"):
+        prove(baseline, train(2, cheat="has its data in another order"))
+
+
 def test_a_learning_rate_that_is_not_reported_is_found_by_the_losses(
     baselines: tuple[TrialResult, TrialResult],
 ) -> None:
