@@ -7,7 +7,9 @@ import pytest
 
 from fixtures.analysis.spread import RECORDED, Spread
 from fixtures.analysis.work import prove_same_work
+from fixtures.errors import UnequalWorkError
 from tests.unit.trials import SPREAD, coverage, probe, result, scaled, spec, with_all_ranks, with_epoch
+from trainer.result import TrialResult
 
 TWO = spec(2)
 BASELINE, HONEST = result(spec(0)), result(TWO)
@@ -50,6 +52,19 @@ def test_rounding_is_no_difference() -> None:
         "the losses of the first 10 updates agree to 5e-07",
         "reduced gradient and weights after plain SGD updates agree with the baseline's to 3e-15",
     )
+
+
+def test_a_tensor_whose_gradient_is_nothing_but_rounding_is_measured_by_the_whole_gradient() -> None:
+    """As that of a bias before a BatchNorm, which is 0: no two processes round it alike."""
+
+    def with_first(trial: TrialResult, number: float) -> TrialResult:
+        own = probe(1)
+        other = replace(own, gradient=((number,) * 6, *own.gradient[1:]), weights=((number,) * 6, *own.weights[1:]))
+        return with_all_ranks(trial, probe=other)
+
+    assert prove_same_work(TWO, with_first(BASELINE, 1e-18), with_first(HONEST, -2e-18), SPREAD)
+    with pytest.raises(UnequalWorkError, match=r"the reduced gradient of the first update \(conv1\)"):
+        prove_same_work(TWO, with_first(BASELINE, 1e-18), with_first(HONEST, 1e-13), SPREAD)
 
 
 def test_a_timing_trial_needs_neither_probe_nor_accuracy() -> None:
