@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.analysis.plan import TrialSpec
+from fixtures.analysis.spread import Spread
+from fixtures.analysis.work import prove_same_work
+from fixtures.errors import UnequalWorkError
 from tests.training.ranks import ROOT, finish, start
 from tests.training.test_refused_trainings import CHEATS
 from tests.training.user_files import HEAD, MODEL, arrays
@@ -19,6 +23,7 @@ from trainer.loop import Loop
 from trainer.reading import BrokenResultError
 from trainer.result import DivergedError, TrialResult, decode
 from trainer.work import Work
+from trainer.workloads.facts import WorkloadFacts
 from trainer.workloads.user_file import UserTraining, load
 
 pytestmark = pytest.mark.training
@@ -119,6 +124,20 @@ def test_every_rank_says_what_it_trained_and_on_what(trials: tuple[TrialResult, 
     assert baseline.tensors[-2:] == ("batch_normalization/moving_mean", "batch_normalization/moving_variance")
     assert "keras" in baseline.marks
     assert baseline.epochs[0].accuracy in {hits / 5 for hits in range(6)}
+
+
+def test_a_rank_whose_data_are_in_another_order_is_named(work: Work, trials: tuple[TrialResult, TrialResult]) -> None:
+    own = trials[0].ranks[0]
+    facts = WorkloadFacts(
+        "my_net", own.workload, "data.npz", own.data, train_samples=64, test_samples=5, tensors=own.tensors,
+        sizes=(), split={}, batch_norm=own.batch_norm, optimizer=own.optimizer,
+    )  # fmt: skip
+    spec = TrialSpec("timing", workers=2, copies=1, epochs=1, seed=work.seed, probe=True, updates=UPDATES)
+    other = finish(start(2, work, "has its data in another order"))
+
+    prove_same_work(spec, *trials, Spread((), ()), facts)
+    with pytest.raises(UnequalWorkError, match=f"SHA-256 of the data: [0-9a-f]+ on rank 1, {own.data} in the baseline"):
+        prove_same_work(spec, trials[0], other, Spread((), ()), facts)
 
 
 def test_the_first_updates_of_each_epoch_alone_are_trained_on(trials: tuple[TrialResult, TrialResult]) -> None:
