@@ -157,7 +157,7 @@ IN_THE_START = (
     killed("the dashboard", DASHBOARD, STARTING, "[Dd]ashboard", "ray-not-started"),
     replace(
         stopped("a raylet", RAYLET, STARTING, ""),
-        says="worker-1 did not end within 120 s",
+        says="`ray start` of worker-1",
         see="ray-not-started",
         seconds=150.0,
         why_later="a start may take 120 s on a slow machine",
@@ -201,12 +201,14 @@ IN_THE_BASELINE = (
         "REGRESSION",
         1,
         prepare=edit("image/trainer/__main__.py", PRINT, f'print("{FORGED}")\n    {PRINT}'),
+        moment=BASELINE_ENDS,
     ),
     Fault(
         "the result line is cut short",
         "baseline: the TRIAL-RESULT line announces",
         "result-incomplete",
         prepare=edit("image/trainer/__main__.py", PRINT, f"{PRINT}[:-9]"),
+        moment=BASELINE_ENDS,
     ),
     killed("the baseline", BASELINE, BASELINE_TRAINS, "baseline: .*a process was ended by SIGKILL", "rank-lost"),
     stopped("the baseline", BASELINE, BASELINE_TRAINS, r"python\S*"),
