@@ -32,7 +32,7 @@ class Loop:
         self._x, self._y = tf.constant(data.x_train), tf.constant(data.y_train)
         self._x_test, self._y_test = tf.constant(data.x_test), tf.constant(data.y_test)
         self._weights, self._state = tf.Variable(training.weights), tf.Variable(training.state)
-        self._rate = training.learning_rate if work.learning_rate is None else work.learning_rate
+        self._rate = work.choose_rate(training.learning_rate)
         own = work.learning_rate if work.rate_factor == 1 else self._rate  # which an optimiser's schedule refuses
         self._updater = training.updater(self._weights, own)
         self._step = tf.Variable(0, dtype=tf.int64)

@@ -54,7 +54,7 @@ def configure_gpu(work: Work) -> Gpu | None:
         tf.config.set_visible_devices([], "GPU")
         return None
     own = gpu.find_own()
-    tf.config.experimental.enable_tensor_float_32_execution(work.tf32 and not work.probe)
+    tf.config.experimental.enable_tensor_float_32_execution(work.rounded)
     if work.probe:
         tf.config.experimental.enable_op_determinism()
     return own
@@ -124,7 +124,7 @@ def _describe(work: Work, training: Training) -> dict[str, Any]:
     return {
         "seed": work.seed,
         "batch_size": work.batch_size,
-        "learning_rate": training.learning_rate if work.learning_rate is None else work.learning_rate,
+        "learning_rate": work.choose_rate(training.learning_rate),
         "rate_factor": work.rate_factor,
         "warm_up": work.warm_up,
         "slowdown": work.slowdown,
@@ -166,7 +166,7 @@ def load_data(work: Work) -> tuple[datasets.Data, str]:
 
 
 def _watch(work: Work, own: Gpu | None) -> gpu.GpuWatch | None:
-    return gpu.GpuWatch(own, tf32=work.tf32 and not work.probe, deterministic=work.probe) if own else None
+    return gpu.GpuWatch(own, tf32=work.rounded, deterministic=work.probe) if own else None
 
 
 def _run_probe(loop: Loop, rank: int, world_size: int, marks: dict[str, float], progress: Progress) -> Probe:

@@ -65,6 +65,15 @@ class Work:
     gpus: int = 0
     tf32: bool = False
 
+    @property
+    def rounded(self) -> bool:
+        """Whether a GPU rounds to TF32 in this trial."""
+        return self.tf32 and not self.probe
+
+    def choose_rate(self, own: float) -> float:
+        """Return the learning rate that was asked for, else the workload's own."""
+        return own if self.learning_rate is None else self.learning_rate
+
     def found_in(self, folders: Iterable[str]) -> Work:
         """Return the same work with the paths of files that came with the job, whose folder is one of these.
 

@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.analysis.sweep import SIDES, Side, SweepRun, SweepSummary, shortest_seconds
 from fixtures.analysis.verdict import Outcome
-from fixtures.report.sweep import make_block, make_sweep_json, make_sweep_markdown, make_sweep_page, tabulate_scores
+from fixtures.report.sweep import make_study, make_sweep_json, tabulate_scores
 from tests.unit.sweeps import CONFIGURATIONS, one_pass, sweep_round, sweep_run, trained, with_trial
 from tests.unit.trials import with_all_ranks, with_epoch
 from trainer.result import Hardware
@@ -147,7 +147,8 @@ def test_a_configuration_that_diverges_everywhere_has_a_row_that_says_so_and_no_
     assert ["of 3 trainings are A's" in fact for fact in summary.same_work] == [True] * 3
     assert summary.run.rounds[0].of("alone").scores == (0.95, 0.97, 0.93, None)
     assert summary.lost_scores() == (0.0,)
-    for report in (make_sweep_markdown(summary), make_sweep_page(summary)):
+    study = make_study(summary)
+    for report in (study.markdown, study.page):
         assert f"Diverged, so that it has no score: {CONFIGURATIONS[3].name}." in report
     assert tabulate_scores(summary).rows[3][1:4] == ("diverged",) * 3
     assert make_sweep_json(summary)["best_score"]["alone"] == [0.97]
@@ -175,7 +176,8 @@ def test_a_sweep_is_read_again_as_it_was_written() -> None:
 def test_every_report_says_the_verdict_the_gain_and_what_stopping_saved() -> None:
     summary = SweepSummary(sweep_run(*THREE))
 
-    for report in (make_block(summary), make_sweep_markdown(summary), make_sweep_page(summary)):
+    study = make_study(summary)
+    for report in (study.block, study.markdown, study.page):
         assert "INCONCLUSIVE" in report
         assert "2 trainings side by side (C) are 1.49x" in report
         assert "Stopping early saved 2 of 8 epochs and lost 0.0000 of the best score." in report

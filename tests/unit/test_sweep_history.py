@@ -7,7 +7,7 @@ from fixtures.analysis.sweep import SweepRun, SweepSummary
 from fixtures.history.entry import Commit
 from fixtures.history.store import History
 from fixtures.history.sweeps import FILE, SweepEntry, add_sweep
-from fixtures.report.sweep import make_sweep_json, make_sweep_markdown, make_sweep_page
+from fixtures.report.sweep import make_study, make_sweep_json
 from tests.unit.sweeps import CONFIGURATIONS, sweep_round, sweep_run, trained, with_trial
 from tests.unit.trials import with_epoch
 
@@ -52,7 +52,8 @@ def test_unequal_work_has_no_figures_and_its_verdict_is_kept() -> None:
 def test_every_report_shows_the_earlier_ones() -> None:
     earlier = [entry(RUN, "abc" * 14)]
 
-    for report in (make_sweep_markdown(SweepSummary(RUN), earlier), make_sweep_page(SweepSummary(RUN), earlier)):
+    study = make_study(SweepSummary(RUN), earlier)
+    for report in (study.markdown, study.page):
         assert "Earlier sweeps" in report
         assert "abcabcabcabc" in report
         assert "1.21x" in report

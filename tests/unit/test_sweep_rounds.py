@@ -13,7 +13,7 @@ from fixtures.measure.display import Display
 from fixtures.measure.jobs import FinishedJob
 from fixtures.measure.sweep import Sweep
 from fixtures.measure.trials import CNN
-from fixtures.report.sweep import make_block, make_sweep_json, make_sweep_markdown, make_sweep_page
+from fixtures.report.sweep import make_study, make_sweep_json
 from fixtures.settings.settings import Settings
 from fixtures.settings.sweep import SweepSettings
 from fixtures.system.noise import Noise
@@ -143,6 +143,7 @@ def test_a_signal_ends_the_sweep_and_keeps_the_ways_that_were_finished(
     assert summary.verdict.outcome is Outcome.INFRA
     assert summary.verdict.why.startswith("The run was interrupted.")
     assert SweepRun.from_json(run.to_json()) == run
-    for report in (make_block(summary), make_sweep_markdown(summary), make_sweep_page(summary)):
+    study = make_study(summary)
+    for report in (study.block, study.markdown, study.page):
         assert ("had finished A (42.0 s), B (36.0 s), which count for no figure" in report) == (way == 3)
     assert list(make_sweep_json(summary)["unfinished"]) == unfinished
