@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.faults.embedded import BASELINE_TRAINS, DEAD, WORKERS_TRAIN, alone
 from tests.faults.fault import Fault, tell, variables
-from tests.faults.suite_run import ROOT
+from tests.faults.suite_run import ROOT, SMALL
 
 QUOTA = '{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}'
 KILL_RANK = "import os, pathlib\nfor f in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
@@ -162,7 +162,7 @@ ON_KUBERNETES = (
         alone(
             "Prometheus's image is not there",
             says="no monitoring: .*nothing:none",
-            options=("--prometheus-image=localhost/nothing:none", "--monitoring", "-k", "baseline"),
+            options=("--prometheus-image=localhost/nothing:none", "--monitoring", "-k", "baseline", SMALL),
         ),
     ),
     KubernetesFault(alone("proxies are dead", prepare=variables(http_proxy=DEAD, https_proxy=DEAD))),

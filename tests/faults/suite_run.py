@@ -20,6 +20,8 @@ from fixtures.system.waiting import wait_while
 ROOT = Path(__file__).parents[2]
 PARTS = ("conftest.py", "pyproject.toml", "constraints.txt", "fixtures", "image", "manifests", "tests/e2e")
 SMALLEST = ("-m", "e2e", "-p", "no:cacheprovider", "--quick", "--no-all-cores", "--min-accuracy=0.5")
+SMALL = "--workload=mlp-digits"
+"""For runs whose training need not last: a whole one takes little more than a minute."""
 GONE_SECONDS = 30.0
 """After the end of a run: what is still there then is left over."""
 LONGEST_SECONDS = 420.0
@@ -157,7 +159,7 @@ class SuiteRun:
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
-            raise
+            raise AssertionError(f"the run had not ended after {LONGEST_SECONDS:.0f} s:\n{self.text}") from None
         self._reader.join(5)
         return code if code >= 0 else 128 - code
 

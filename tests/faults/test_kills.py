@@ -14,7 +14,7 @@ import pytest
 from fixtures.plugin.staging import PARTIAL, Staging
 from fixtures.system.processes import reap_abandoned
 from tests.faults.record import Seen, keep, read_verdict
-from tests.faults.suite_run import Setting, SuiteRun, find_left, wait_until_gone
+from tests.faults.suite_run import SMALL, Setting, SuiteRun, find_left, wait_until_gone
 
 pytestmark = pytest.mark.faults
 
@@ -45,6 +45,7 @@ def test_a_kill_leaves_nothing(kill: int, setting: Setting, pytestconfig: pytest
     chosen = random.Random(f"{pytestconfig.getoption('--kills-seed')} {kill}")
     target, number = chosen.choice(sorted(TARGETS)), chosen.choice(SIGNALS)
     moment = chosen.uniform(0, LATEST_SECONDS)
+    setting.options.append(SMALL)
     run = SuiteRun(setting)
     time.sleep(moment)
 
