@@ -52,7 +52,7 @@ def rig(settings: Settings, pytestconfig: pytest.Config) -> Iterator[Rig]:
     if settings.cluster == "local":
         pytest.skip("--cluster names no Kubernetes cluster")
     engine = make_engine(settings.cluster, settings.kubernetes, os.environ)
-    flags = {option.flag for option in ALL_OPTIONS}
+    flags = {flag for option in ALL_OPTIONS for flag in (option.flag, option.twin)}
     options = [given for given in pytestconfig.invocation_params.args if given.partition("=")[0] in flags]
     kubectl_options = cluster_options(engine.kubeconfig, engine.context)
     environ = without_proxy(os.environ)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.fault import Fault, edit, fill, harmless, limit, mount, send, tell, variables, write
-from tests.faults.suite_run import SMALL, Setting, SuiteRun, command_of
+from tests.faults.suite_run import SMALL, WHOLE, Setting, SuiteRun, command_of
 
 STARTING, UP = "starting Ray: ", "Ray is up after "
 BASELINE_TRAINS, BASELINE_ENDS = " baseline +epoch 1/2", " baseline +epoch 2/2"
@@ -35,7 +35,7 @@ FORGED = "TRIAL-RESULT 2 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f
 GLIBCXX = "/lib/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by _pywrap_tensorflow_internal.so)"
 DEAD = "http://127.0.0.1:9"
 NAMESPACES = ("unshare", "--pid", "--fork", "--mount-proc", *(["--map-root-user"] if os.getuid() else []))
-alone = partial(harmless, options=("-k", "baseline", SMALL), verdict="PASS")
+alone = partial(harmless, options=("-k", "baseline", *SMALL), verdict="PASS")
 """A fault that costs nothing and has nothing to do with Ray Train: the baseline alone is a run, and passes."""
 
 
@@ -148,7 +148,12 @@ AT_ONCE = (
         options=("--cluster=context",),
         prepare=variables(KUBECONFIG="/missing"),
     ),
-    Fault("MNIST is missing", r"mnist\.npz cannot be read: .* Restore it with git", prepare=remove_mnist),
+    Fault(
+        "MNIST is missing",
+        r"mnist\.npz cannot be read: .* Restore it with git",
+        options=WHOLE,
+        prepare=remove_mnist,
+    ),
 )
 
 IN_THE_START = (
@@ -178,6 +183,7 @@ IN_THE_BASELINE = (
         "MNIST is damaged",
         r"baseline: .*mnist\.npz is damaged",
         "data-damaged",
+        options=WHOLE,
         prepare=write(f"checkout/{MNIST}", b"PK"),
     ),
     Fault(
@@ -250,6 +256,7 @@ UNDER_RAY_TRAIN = (
         "MNIST is removed between the trials",
         r"2 workers: .*mnist\.npz.*No such file",
         "data-damaged",
+        options=WHOLE,
         moment=BASELINE_ENDS,
         inject=lambda run: remove_mnist(run.setting),
     ),
@@ -259,14 +266,14 @@ UNDER_RAY_TRAIN = (
         "gradients-differ|weights-differ|first-losses-differ",
         "REGRESSION",
         1,
-        options=(SMALL,),
+        options=SMALL,
         prepare=edit("image/trainer/memory.py", "np.add(slots[0], slots[1], out=total)", "total[:] = vector"),
         seconds=300.0,
         why_later="the proof compares trials that are complete",
     ),
     harmless(
         "a rank prints a forged result line",
-        options=(SMALL,),
+        options=SMALL,
         prepare=edit(TRAINING, THREADS, f'    print("{FORGED}" if world_size > 1 else "")\n{THREADS}'),
     ),
     harmless("/dev/shm has 1 MB", prepare=mount("size=1m", lambda setting: Path("/dev/shm"))),

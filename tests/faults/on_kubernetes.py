@@ -101,13 +101,19 @@ def scale_operator(replicas: int) -> Callable[[Rig], object]:
 ON_KUBERNETES = (
     KubernetesFault(
         Fault(
-            "a worker pod is deleted", "worker pod .* (was|is being) deleted", "cluster-changed", moment=WORKERS_TRAIN
+            "a worker pod is deleted",
+            "[Ww]orker pod .* (was|is being) deleted",
+            "cluster-changed",
+            moment=WORKERS_TRAIN,
         ),
         lambda rig: rig.kubectl("delete", "--wait=false", rig.pod(WORKER)),
     ),
     KubernetesFault(
         Fault(
-            "the head pod is deleted", "head pod .* (was|is being) deleted", "cluster-changed", moment=BASELINE_TRAINS
+            "the head pod is deleted",
+            "[Hh]ead pod .* (was|is being) deleted",
+            "cluster-changed",
+            moment=BASELINE_TRAINS,
         ),
         lambda rig: rig.kubectl("delete", "--wait=false", rig.pod(HEAD)),
     ),
@@ -162,7 +168,7 @@ ON_KUBERNETES = (
         alone(
             "Prometheus's image is not there",
             says="no monitoring: .*nothing:none",
-            options=("--prometheus-image=localhost/nothing:none", "--monitoring", "-k", "baseline", SMALL),
+            options=("--prometheus-image=localhost/nothing:none", "--monitoring", "-k", "baseline", *SMALL),
         ),
     ),
     KubernetesFault(alone("proxies are dead", prepare=variables(http_proxy=DEAD, https_proxy=DEAD))),

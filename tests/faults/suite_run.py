@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from fixtures.system.waiting import wait_while
@@ -20,8 +21,12 @@ from fixtures.system.waiting import wait_while
 ROOT = Path(__file__).parents[2]
 PARTS = ("conftest.py", "pyproject.toml", "constraints.txt", "fixtures", "image", "manifests", "tests/e2e")
 SMALLEST = ("-m", "e2e", "-p", "no:cacheprovider", "--quick", "--no-all-cores", "--min-accuracy=0.5")
-SMALL = "--workload=mlp-digits"
+SAMPLES = 15_000
+"""Training samples of the CNN: enough for a fault in mid-training, few enough for slow cores."""
+SMALL = ("--workload=mlp-digits", "--data=")
 """For runs whose training need not last: a whole one takes little more than a minute."""
+WHOLE = ("--workload=cnn-mnist", "--data=")
+"""For faults of the data that come with the suite."""
 GONE_SECONDS = 30.0
 """After the end of a run: what is still there then is left over."""
 LONGEST_SECONDS = 420.0
@@ -51,13 +56,16 @@ class Setting:
     undo: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __post_init__(self) -> None:
-        """Copy the checkout, so that a fault may damage it."""
+        """Copy the checkout, so that a fault may damage it, and make the data."""
         for part in PARTS:
             if (ROOT / part).is_dir():
                 shutil.copytree(ROOT / part, self.checkout / part)
             else:
                 self.checkout.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / part, self.checkout / part)
+        with np.load(ROOT / "image/data/mnist.npz") as mnist:
+            few = {name: mnist[name][: SAMPLES if "train" in name else None] for name in mnist}
+        np.savez(self.data, **few)
         self.environ = {name: value for name, value in self.environ.items() if not name.startswith("PYTEST_")}
         self.environ["TMPDIR"] = str(self.temporary)
 
@@ -65,6 +73,11 @@ class Setting:
     def checkout(self) -> Path:
         """The copy in which the suite runs."""
         return self.folder / "checkout"
+
+    @property
+    def data(self) -> Path:
+        """What the CNN trains on: the first samples of MNIST."""
+        return self.folder / "few.npz"
 
     @property
     def reports(self) -> Path:
@@ -166,7 +179,8 @@ class SuiteRun:
 
 def command_of(setting: Setting) -> list[str]:
     """Return the command line of a run."""
-    pytest = [sys.executable, "-m", "pytest", *SMALLEST, f"--reports={setting.reports}"]
+    training = ("--workload=cnn-fashion-mnist", f"--data={setting.data}")
+    pytest = [sys.executable, "-m", "pytest", *SMALLEST, *training, f"--reports={setting.reports}"]
     return [*setting.wrapper, *pytest, *setting.options]
 
 

@@ -45,7 +45,7 @@ def test_a_kill_leaves_nothing(kill: int, setting: Setting, pytestconfig: pytest
     chosen = random.Random(f"{pytestconfig.getoption('--kills-seed')} {kill}")
     target, number = chosen.choice(sorted(TARGETS)), chosen.choice(SIGNALS)
     moment = chosen.uniform(0, LATEST_SECONDS)
-    setting.options.append(SMALL)
+    setting.options += SMALL
     run = SuiteRun(setting)
     time.sleep(moment)
 
