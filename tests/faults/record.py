@@ -57,7 +57,8 @@ def read_verdict(setting: Setting) -> str:
     for folder in (setting.reports, *setting.temporary.glob(f"{ELSEWHERE}*")):
         if (folder / "summary.md").is_file():
             summary = (folder / "summary.md").read_text(encoding="utf-8")
-            return next(line.removeprefix("## ") for line in summary.splitlines() if line.startswith("## "))
+            heading = next(line for line in summary.splitlines() if line.startswith("## "))
+            return heading.removeprefix("## ").partition(":")[0]  # what follows names a training of one's own
     return "none"
 
 
