@@ -118,7 +118,7 @@ ON_KUBERNETES = (
         lambda rig: rig.kubectl("delete", "--wait=false", rig.pod(HEAD)),
     ),
     KubernetesFault(
-        Fault("the RayCluster is deleted", "deleted", "cluster-changed", moment=BASELINE_TRAINS),
+        Fault("the RayCluster is deleted", "RayCluster e2e was deleted", "cluster-changed", moment=BASELINE_TRAINS),
         delete("raycluster", "--all"),
     ),
     KubernetesFault(

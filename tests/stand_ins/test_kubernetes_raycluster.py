@@ -268,6 +268,16 @@ def test_the_cluster_says_which_of_its_pods_was_replaced(cluster: Cluster) -> No
     assert cluster.ray.changes_since(before).startswith("head pod demo-head-nvclt was deleted and replaced by demo-")
 
 
+def test_the_cluster_says_that_it_was_deleted_before_it_says_what_its_pods_did(cluster: Cluster) -> None:
+    cluster.ready()
+    before = cluster.ray.identity()
+
+    cluster.ray.delete(10, cluster.said.append)
+
+    expected = "RayCluster demo was deleted: head pod demo-head-nvclt was deleted; afterwards worker pod demo-"
+    assert cluster.ray.changes_since(before).startswith(expected)
+
+
 def test_one_look_says_what_is_missing_now(cluster: Cluster) -> None:
     assert cluster.ray.missing(2) == "it does not exist"
     cluster.ready()
