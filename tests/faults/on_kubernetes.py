@@ -11,8 +11,14 @@ from tests.faults.fault import Fault, tell, variables
 from tests.faults.suite_run import ROOT, SMALL
 
 QUOTA = '{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}'
-KILL_RANK = "import os, pathlib\nfor f in pathlib.Path('/proc').glob('[0-9]*/cmdline'):\n"
-KILL_RANK += " if b'RayTrainWorker' in f.read_bytes(): os.kill(int(f.parent.name), 9)"
+KILL_RANK = """
+import contextlib, os, pathlib
+for file in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    with contextlib.suppress(OSError):  # a process that has ended meanwhile
+        title = file.read_bytes()
+        if title.startswith(b"ray::") and b"RayTrainWorker" in title:
+            os.kill(int(file.parent.name), 9)
+"""
 HEAD, WORKER = "ray.io/node-type=head", "ray.io/node-type=worker"
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -74,7 +75,7 @@ def shorten(message: str, setting: Setting) -> str:
     }
     for folder, name in folders.items():
         message = message.replace(str(folder), name)
-    return message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE].rpartition('. ')[0]}. ..."
+    return textwrap.shorten(message, LONGEST_MESSAGE, placeholder=" ...")
 
 
 def read_rows(where: str) -> dict[str, Seen]:
