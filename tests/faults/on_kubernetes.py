@@ -132,23 +132,6 @@ ON_KUBERNETES = (
         lambda rig: rig.kubectl("exec", rig.pod(WORKER), "--", "python", "-c", KILL_RANK),
     ),
     KubernetesFault(
-        Fault("a node is stopped", "[Nn]ode .* does not run any more", "cluster-changed", moment=WORKERS_TRAIN),
-        docker("stop", -1),
-        docker("start", -1),
-        needs_docker=True,
-    ),
-    KubernetesFault(
-        Fault(
-            "the control plane is paused",
-            "does not answer",
-            "cluster-changed|kubernetes-no-answer",
-            moment=WORKERS_TRAIN,
-        ),
-        docker("pause", 0),
-        docker("unpause", 0),
-        needs_docker=True,
-    ),
-    KubernetesFault(
         Fault("a quota allows no pods", "exceeded quota: none", "raycluster-refused"),
         start_anew(lambda rig: rig.kubectl("apply", "--filename=-", given=QUOTA)),
         lambda rig: rig.kubectl("delete", "resourcequota", "none"),
@@ -182,5 +165,22 @@ ON_KUBERNETES = (
         Fault(
             "SIGTERM to pytest", "terminated by SIGTERM", code=143, moment=BASELINE_TRAINS, inject=tell(signal.SIGTERM)
         )
+    ),
+    KubernetesFault(
+        Fault(
+            "the control plane is paused",
+            "does not answer",
+            "cluster-changed|kubernetes-no-answer",
+            moment=WORKERS_TRAIN,
+        ),
+        docker("pause", 0),
+        docker("unpause", 0),
+        needs_docker=True,
+    ),
+    KubernetesFault(  # the last, since Minikube has to start a node that was stopped anew
+        Fault("a node is stopped", "[Nn]ode .* does not run any more", "cluster-changed", moment=WORKERS_TRAIN),
+        docker("stop", -1),
+        docker("start", -1),
+        needs_docker=True,
     ),
 )
