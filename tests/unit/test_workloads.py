@@ -2,6 +2,9 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
 import textwrap
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +20,8 @@ from fixtures.measure.workloads import PREFIX, Prepared, find_missing, prepared
 from fixtures.plugin import suite
 from fixtures.settings.settings import Settings
 from fixtures.system.leases import Ownership
+from fixtures.system.paths import ROOT
+from fixtures.system.waiting import wait_while
 from tests.unit.fake_jobs import FakeJobs, experiment, seconds
 from tests.unit.trials import NET, SAID, SETTINGS, result, with_all_ranks
 from trainer.workloads.facts import CNN_MNIST
@@ -63,6 +68,28 @@ def refusal(folder: Path, script: str, *, seconds: float = 60.0, **changes: obje
     with pytest.raises(UsageError) as caught, preparing(folder, script, seconds=seconds, **changes):
         pass
     return str(caught.value)
+
+
+def test_of_a_run_that_is_killed_its_data_are_removed(tmp_path: Path) -> None:
+    with preparing(tmp_path, GOOD):  # writes the trainer
+        pass
+    script = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from fixtures.measure.workloads import prepared\n"
+        "from fixtures.settings.settings import Settings\n"
+        "place = Path(sys.argv[1])\n"
+        "settings = Settings(workload=str(place / 'my_net.py'), data='digits')\n"
+        "with prepared(settings, {}, print, image=place / 'image', place=place) as ready:\n"
+        "    print(ready.data, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    killed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    data = Path(killed.stdout.splitlines()[-1])
+
+    assert (killed.returncode, data.name) == (-signal.SIGKILL, "data.npz")
+    assert wait_while(lambda: "removal" if data.parent.exists() else "", 20, every=0.02) == ""
 
 
 def test_nothing_is_prepared_for_cnn_mnist(tmp_path: Path) -> None:
