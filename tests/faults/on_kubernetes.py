@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from tests.faults.embedded import BASELINE_TRAINS, DEAD, WORKERS_TRAIN, alone
 from tests.faults.fault import Fault, tell, variables
@@ -52,10 +53,14 @@ class Rig:
         """Return a pod of this label."""
         return self.kubectl("get", "pods", "--selector", label, "--output=name")[0]
 
-    def node(self, number: int) -> str:
-        """Return a node, 0 for the control plane; of Minikube and kind it is a container of the same name."""
+    @cached_property
+    def nodes(self) -> list[str]:
+        """The nodes, the control plane first, as they were when first asked for: later it may not answer.
+
+        Of Minikube and kind they are containers of the same names.
+        """
         names = self.kubectl("get", "nodes", "--sort-by=.metadata.creationTimestamp", "--output=name")
-        return names[number].removeprefix("node/")
+        return [name.removeprefix("node/") for name in names]
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class KubernetesFault:
 
 def docker(verb: str, number: int) -> Callable[[Rig], object]:
     """Stop, start, pause or unpause a node."""
-    return lambda rig: subprocess.run(["docker", verb, rig.node(number)], check=True, capture_output=True)
+    return lambda rig: subprocess.run(["docker", verb, rig.nodes[number]], check=True, capture_output=True)
 
 
 def delete(*arguments: str) -> Callable[[Rig], object]:
