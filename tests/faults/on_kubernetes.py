@@ -174,8 +174,8 @@ ON_KUBERNETES = (
     KubernetesFault(
         Fault(
             "the control plane is paused",
-            "does not answer",
-            "cluster-changed|kubernetes-no-answer",
+            r"[Nn]ode .* \(paused\) does not run any more",
+            "cluster-changed",
             moment=WORKERS_TRAIN,
         ),
         docker("pause", 0),
