@@ -1,5 +1,6 @@
 """Evidence of a failure: there after a run that failed, gone after one that did not, and nobody else's touched."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,11 @@ def test_a_run_that_succeeds_leaves_no_evidence_of_an_earlier_one_that_failed(
 
 @pytest.mark.parametrize("keep", ["always", "on-failure"])
 @pytest.mark.parametrize("how", ["fails", "interrupted"])
-def test_a_cluster_that_did_not_come_up_is_removed_and_not_kept(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, keep: str, how: str
+@pytest.mark.parametrize("before", [FakeMachine(), FakeMachine(nodes=True, running=True, kept=True)])
+def test_of_a_cluster_that_did_not_come_up_only_what_was_there_before_is_kept(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, keep: str, how: str, before: FakeMachine
 ) -> None:
-    machine = FakeMachine()
+    machine = replace(before)
     failure: dict[str, Any] = {"fails": "No cluster today."} if how == "fails" else {"interrupted": True}
     monkeypatch.setattr(suite, "make_provider", lambda *_: FakeProvider(2, 1, machine=machine, **failure))
     monkeypatch.delattr(suite, "pytest_runtestloop")
@@ -111,7 +113,8 @@ def test_a_cluster_that_did_not_come_up_is_removed_and_not_kept(
     shown = pytester.runpytest_inprocess(*quiet, f"--keep={keep}", no_reraise_ctrlc=True)
 
     assert shown.ret == (11 if how == "fails" else pytest.ExitCode.INTERRUPTED)
-    assert machine == FakeMachine()
+    kept = keep == "always" or how == "fails"  # Ctrl-C is no failure
+    assert machine == (before if kept else FakeMachine())
     shown.stdout.no_fnmatch_line("*Traceback*")
 
 
