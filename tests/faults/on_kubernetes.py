@@ -139,7 +139,7 @@ ON_KUBERNETES = (
     KubernetesFault(
         Fault("a quota allows no pods", "exceeded quota: none", "raycluster-refused"),
         start_anew(lambda rig: rig.kubectl("apply", "--filename=-", given=QUOTA)),
-        lambda rig: rig.kubectl("delete", "resourcequota", "none"),
+        lambda rig: rig.kubectl("delete", "--ignore-not-found", "resourcequota", "none"),
     ),
     KubernetesFault(
         Fault("all nodes are cordoned", "cordoned|unschedulable|take no pods", "no-room"),
