@@ -161,7 +161,7 @@ ON_KUBERNETES = (
     KubernetesFault(
         alone(
             "Prometheus's image is not there",
-            says="no monitoring: .*nothing:none",
+            says="e2e-prometheus does not run: .*nothing:none",
             options=("--prometheus-image=localhost/nothing:none", "--monitoring", "-k", "baseline", *SMALL),
         ),
     ),
