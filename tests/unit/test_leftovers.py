@@ -12,6 +12,7 @@ from fixtures.clusters.kubernetes.image.image import ARCHIVE
 from fixtures.clusters.kubernetes.image.node_images import unused
 from fixtures.clusters.kubernetes.image.recipe import REPOSITORY
 from fixtures.errors import InfraError
+from fixtures.measure.workloads import PREFIX
 from fixtures.settings.kubernetes import KubernetesSettings
 from fixtures.system import leases
 from fixtures.system.leases import Lease, Ownership
@@ -170,8 +171,9 @@ def test_an_image_on_a_node_is_unused_when_it_is_ours_is_not_kept_and_no_contain
     assert unused(images, containers, [keep]) == {"sha256:2": OLD}
 
 
-def test_archives_of_images_go_when_nobody_writes_to_them_any_more(site: Site) -> None:
-    left, owned = site.place / f"{ARCHIVE}left", site.place / f"{ARCHIVE}owned"
+@pytest.mark.parametrize("prefix", [ARCHIVE, PREFIX])
+def test_archives_of_images_and_data_of_trainings_go_when_nobody_uses_them_any_more(site: Site, prefix: str) -> None:
+    left, owned = site.place / f"{prefix}left", site.place / f"{prefix}owned"
     for folder in (left, owned):
         folder.mkdir()
         (folder / "image.tar").write_text("layers")

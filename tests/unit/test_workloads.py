@@ -74,7 +74,7 @@ def test_of_a_run_that_is_killed_its_data_are_removed(tmp_path: Path) -> None:
     with preparing(tmp_path, GOOD):  # writes the trainer
         pass
     script = (
-        "import os, sys, time\n"
+        "import os, sys\n"
         "from pathlib import Path\n"
         "from fixtures.measure.workloads import prepared\n"
         "from fixtures.settings.settings import Settings\n"
