@@ -148,11 +148,14 @@ ON_KUBERNETES = (
     ),
     KubernetesFault(
         Fault(
-            "the image is not there", "nothing:none", "image-not-on-node", options=("--image=localhost/nothing:none",)
+            "the image is not there",
+            "Image localhost/nothing:none is not on",
+            "image-not-on-node",
+            options=("--image=localhost/nothing:none",),
         ),
         start_anew(lambda rig: None),
     ),
-    KubernetesFault(Fault("there are too few cores", "64", "no-room", options=("--workers=64",))),
+    KubernetesFault(Fault("there are too few cores", "64 workers x .* CPU", "no-room", options=("--workers=64",))),
     KubernetesFault(
         alone("the operator is scaled to 0 before the run", says="KubeRay operator .* is available"),
         start_anew(scale_operator(0)),
