@@ -149,7 +149,7 @@ ON_KUBERNETES = (
     KubernetesFault(
         Fault(
             "the image is not there",
-            "Image localhost/nothing:none is not on",
+            "has no image localhost/nothing:none|Image localhost/nothing:none is not on",
             "image-not-on-node",
             options=("--image=localhost/nothing:none",),
         ),

@@ -140,6 +140,14 @@ def test_a_trial_is_expected_to_take_the_median_of_its_like_or_its_configuration
     assert expected_remaining([replace(BASELINE, kind="ceiling", copies=2)], unlike) == 40.0
 
 
+def test_nothing_is_expected_of_the_first_updates_alone_from_whole_epochs() -> None:
+    first, whole = replace(BASELINE, updates=10), (BASELINE, 300.0)
+
+    assert expected_remaining([first], [whole]) is None
+    assert expected_remaining([first], [whole, (first, 20.0)]) == 20.0
+    assert expected_remaining([first, TWO], [whole, (TWO, 7.0)]) is None
+
+
 def test_a_round_fits_when_it_is_expected_to_end_within_the_budget() -> None:
     seen = [(BASELINE, 10.0), (TWO, 5.0)]
 
