@@ -106,7 +106,9 @@ def test_an_image_that_is_nowhere_or_does_not_fit_on_the_disk_is_not_saved(
         docker.save("mine:1", tmp_path / "image.tar")
 
     lacks(programs)
-    with pytest.raises(InfraError, match=r"Docker has no image mine:1\. Pull it: `docker pull mine:1`.*image-not-on-node"):
+    with pytest.raises(
+        InfraError, match=r"Docker has no image mine:1\. Pull it: `docker pull mine:1`.*image-not-on-node"
+    ):
         docker.save("mine:1", tmp_path / "image.tar")
 
     assert not programs.calls("docker save")

@@ -248,8 +248,9 @@ def test_the_numbers_of_the_measurement_are_those_of_the_code() -> None:
     text = read("docs/METHOD.md")
     tolerance = {float(each) for each in re.findall(r"\b1e-\d+", text)}
 
-    assert {work.PROBE_TOLERANCE, work.TRACE_TOLERANCE} <= tolerance
+    assert {work.PROBE_TOLERANCE, work.TRACE_TOLERANCE, work.START_TOLERANCE} <= tolerance
     assert f"first {work.TRACE_UPDATES} updates" in text
+    assert f"in the first {work.START_UPDATES}; then 1e-3, or {work.GROWTH} times the largest before" in text
     assert "after {}, {} and {} rounds".format(*looks(12)) in text
     assert f"{LOOK_LEVEL:.1%}".replace("%", " %") in text
     assert f"{noise.STEAL:.0%}".replace("%", " % of the CPU time") in text

@@ -1,6 +1,7 @@
 """The proof of the same work, proven: every way to cheat is refused, by name."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -164,6 +165,7 @@ def test_gradients_that_are_not_synchronised_show_in_the_weights_and_weights_are
         pytest.param(
             1, 1.004, "2 .* the baseline's .* gradients that were not added", id="weights broadcast at the end"
         ),
+        pytest.param(1, 1.0004, "2 ", id="a learning rate that is hardly another"),
         pytest.param(1, 0.99, r"2 .*\(another learning rate, or gradients", id="a learning rate hidden from the probe"),
         pytest.param(1.01, 1, r"1 .*\(another start, or other samples or dropout masks", id="other initial weights"),
     ],
@@ -172,6 +174,31 @@ def test_what_is_hidden_shows_in_the_losses_of_the_first_updates(first: float, l
     losses = (FIRST_LOSSES[0] * first, *(loss * later for loss in FIRST_LOSSES[1:]))
 
     unequal(f"The loss of update {cause}", with_all_epochs(HONEST, first_losses=losses))
+
+
+def drifted(*off: float) -> TrialResult:
+    """The honest trial, but the losses of its first updates are so far off, relative to the baseline's."""
+    return with_all_epochs(HONEST, first_losses=tuple(x * (1 + y) for x, y in zip(FIRST_LOSSES, off, strict=True)))
+
+
+CHAOTIC = (0, 6e-8, 2e-6, 3e-6, 2e-5, 7e-5, 3e-4, 7e-4, 1.1e-3, 2e-3)
+"""As a ResNet with BatchNorm differed from itself on two ranks: rounding, that grew with each update."""
+
+
+def test_rounding_may_grow_with_each_update_of_an_unstable_training() -> None:
+    prove_same_work(TWO, BASELINE, drifted(*CHAOTIC), SPREAD)
+
+
+@pytest.mark.parametrize(
+    ("off", "update"),
+    [
+        pytest.param((0, 6e-8, 2e-6, 2e-4, *CHAOTIC[4:]), 4, id="in the first updates"),
+        pytest.param((*CHAOTIC[:6], 1.1e-3, *CHAOTIC[7:]), 7, id="faster than rounding grows"),
+        pytest.param((*CHAOTIC[:7], 4e-3, *CHAOTIC[8:]), 8, id="more than tenfold"),
+    ],
+)
+def test_a_difference_that_is_no_growing_rounding_is_found(off: Sequence[float], update: int) -> None:
+    unequal(f"The loss of update {update} ", drifted(*off))
 
 
 def test_weights_broadcast_at_the_end_do_not_hide_the_gradient_of_one_half() -> None:
