@@ -17,6 +17,8 @@ from fixtures.errors import UnequalWorkError
 
 BASELINE = Configuration("baseline")
 OWN, OURS = "#9467bd", "#1f77b4"
+AXIS = 2.5
+"""Speedup at which the chart's axis ends, unless a peer is faster."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,10 @@ def compare(bench: Bench, spread: Spread) -> tuple[Row, ...]:
 
 
 def draw(rows: Sequence[Row], file: Path) -> None:
-    """Draw both speedups of every peer that trains on two workers, with their 95 % intervals."""
+    """Draw both speedups of every peer that trains on two workers; an interval beyond the axis ends in an arrow."""
     shown = [row for row in reversed(rows) if row.own]
+    both = [ratios for row in shown for ratios in (row.own, row.ours) if ratios]
+    right = max([AXIS, *(1.2 * ratios.estimate for ratios in both)])
     with mpl.rc_context():
         mpl.rcdefaults()
         figure = Figure(figsize=(8, 1.2 + 0.62 * len(shown)), layout="constrained")
@@ -111,13 +115,18 @@ def draw(rows: Sequence[Row], file: Path) -> None:
                 ratios = row.own if colour == OWN else row.ours
                 if ratios is None:
                     continue
+                height = place + offset
                 ends = ratios.interval(LEVEL) if ratios.rounds > 1 else None
                 if ends:
-                    axes.hlines(place + offset, ends.low, ends.high, color=colour, lw=2)
-                axes.plot(ratios.estimate, place + offset, "o", color=colour, label="" if place else label)
+                    axes.hlines(height, ends.low, min(ends.high, right), color=colour, lw=2)
+                    if ends.high > right:
+                        axes.plot(right, height, ">", color=colour, clip_on=False)
+                axes.plot(ratios.estimate, height, "o", color=colour, label="" if place else label)
+                beside = {"va": "bottom" if offset > 0 else "top", "ha": "center", "fontsize": 8}
+                axes.text(ratios.estimate, height + offset / 2, f"{ratios.estimate:.2f}", color=colour, **beside)
         axes.axvline(1, color="#888", lw=1)
         axes.set_yticks(range(len(shown)), [row.name for row in shown])
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, right)
         axes.set_xlabel("speedup of an epoch, S(2), with its 95 % interval")
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
