@@ -122,8 +122,9 @@ def draw(rows: Sequence[Row], file: Path) -> None:
                     if ends.high > right:
                         axes.plot(right, height, ">", color=colour, clip_on=False)
                 axes.plot(ratios.estimate, height, "o", color=colour, label="" if place else label)
-                beside = {"va": "bottom" if offset > 0 else "top", "ha": "center", "fontsize": 8}
-                axes.text(ratios.estimate, height + offset / 2, f"{ratios.estimate:.2f}", color=colour, **beside)
+                side = "bottom" if offset > 0 else "top"
+                at = (ratios.estimate, height + offset / 2)
+                axes.text(*at, f"{ratios.estimate:.2f}", color=colour, ha="center", va=side, fontsize=8)
         axes.axvline(1, color="#888", lw=1)
         axes.set_yticks(range(len(shown)), [row.name for row in shown])
         axes.set_xlim(0, right)
