@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,15 @@ def test_a_second_run_for_the_same_reports_is_refused_before_it_begins(pytester:
     assert replay(pytester, run(*FAST)).ret == 0
 
 
+@pytest.fixture
+def _heeds_sigint() -> Iterator[None]:
+    """What a shell starts in the background ignores SIGINT; this run does not, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeds_sigint")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_reports_are_written_waits_until_they_are(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

@@ -98,6 +98,7 @@ def test_a_job_is_the_trainings_fault_only_when_its_command_failed(job: Finished
     [
         ("ray-job-killed-worker.txt", "rank 1 was lost: its process 11091 died (Worker unexpectedly"),
         ("ray-job-killed-start.txt", "a RayTrainWorker was lost in the start: its process 22824 died (Worker"),
+        ("ray-job-killed-controller.txt", "Ray Train's TrainController was lost: its process 22887 died (Worker"),
     ],
 )
 def test_a_worker_that_was_killed_is_the_cause_and_no_fault_of_the_training(log: str, cause: str) -> None:
