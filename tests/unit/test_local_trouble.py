@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from fixtures.clusters import ray_state
-from fixtures.clusters.local.daemons import explain_full_disk, explain_gone, explain_stopped, find_daemons
+from fixtures.clusters.local.daemons import explain_full_disk, explain_gone, explain_stopped, find_daemons, find_missing
 from fixtures.clusters.ray_state import NodeState, ask_nodes
 from fixtures.system.resources import MIB
 from fixtures.system.waiting import wait_while
@@ -49,6 +49,14 @@ def test_the_processes_that_a_cluster_needs_are_known_and_named_as_soon_as_one_i
     wait_while(lambda: "" if raylet.status() == psutil.STATUS_ZOMBIE else "it runs", 5, every=0.01)
     lost = f"Ray lost a process that it needs: the raylet of worker-2 (process {raylet.pid})."
     assert explain_gone(daemons) == lost, "nobody has noticed its end yet"
+
+
+def test_a_kept_cluster_without_one_of_its_processes_is_not_whole_whatever_ray_still_lists(run: Path) -> None:
+    daemons = find_daemons(run)
+
+    assert find_missing(daemons, ["worker-2"]) == {"the raylet of head"}
+    assert find_missing({**daemons, psutil.Process(): "the raylet of head"}, ["worker-2"]) == set()
+    assert find_missing({}, ["worker-1"]) >= {"the raylet of worker-1", "the GCS of the head"}
 
 
 def test_a_process_that_is_stopped_is_named_with_how_to_go_on(run: Path) -> None:
