@@ -96,8 +96,9 @@ def remove_run_directory(run: SuiteRun) -> None:
 
 def run_beside(run: SuiteRun) -> None:
     """Start another run with the same checkout and temporary folder, and wait for its end."""
-    beside = replace(run.setting, options=[*run.setting.options, f"--reports={run.setting.folder / 'beside'}"])
-    subprocess.run(command_of(beside), cwd=beside.checkout, env=beside.environ, check=True, capture_output=True)
+    setting = run.setting
+    command = [*command_of(setting), f"--reports={setting.folder / 'beside'}"]
+    subprocess.run(command, cwd=setting.checkout, env=setting.environ, check=True, capture_output=True)
 
 
 def collect_garbage(run: SuiteRun, wrapper: tuple[str, ...] = ()) -> None:
