@@ -11,7 +11,7 @@ import pytest
 import fixtures.report.__main__
 from benchmarks import bench
 from docs.generate import generated
-from fixtures.analysis import work
+from fixtures.analysis import equivalence
 from fixtures.analysis.plan import LOOK_LEVEL, looks
 from fixtures.analysis.verdict import Outcome, exit_code
 from fixtures.cli.main import VERBS, make_parser
@@ -248,9 +248,10 @@ def test_the_numbers_of_the_measurement_are_those_of_the_code() -> None:
     text = read("docs/METHOD.md")
     tolerance = {float(each) for each in re.findall(r"\b1e-\d+", text)}
 
-    assert {work.PROBE_TOLERANCE, work.TRACE_TOLERANCE, work.START_TOLERANCE} <= tolerance
-    assert f"first {work.TRACE_UPDATES} updates" in text
-    assert f"in the first {work.START_UPDATES}; then 1e-3, or {work.GROWTH} times the largest before" in text
+    assert {equivalence.PROBE_TOLERANCE, equivalence.TRACE_TOLERANCE, equivalence.START_TOLERANCE} <= tolerance
+    assert f"first {equivalence.TRACE_UPDATES} updates" in text
+    first, growth = equivalence.START_UPDATES, equivalence.GROWTH
+    assert f"in the first {first}; then 1e-3, or {growth} times the largest before" in text
     assert "after {}, {} and {} rounds".format(*looks(12)) in text
     assert f"{LOOK_LEVEL:.1%}".replace("%", " %") in text
     assert f"{noise.STEAL:.0%}".replace("%", " % of the CPU time") in text
